@@ -1,0 +1,1 @@
+"""pgs3vectors: the Amazon S3 Vectors API on PostgreSQL and pgvector."""

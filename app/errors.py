@@ -1,0 +1,128 @@
+"""One exception per error shape of the S3 Vectors API, raised anywhere and rendered once (`app.rendering`).
+
+The tree:
+
+    S3VectorsError
+     ├─ ValidationException            400   carries fieldList
+     ├─ SerializationException         400   not modelled: the body is not what the protocol says
+     ├─ UnsupportedMediaTypeException  415   not modelled
+     ├─ MethodNotAllowedException      405   not modelled
+     ├─ UnknownOperationException      404   not modelled: no such route
+     ├─ AccessDeniedException          403
+     ├─ SignatureError                 403   not modelled: who is asking could not be established
+     │   ├─ MissingAuthenticationTokenException
+     │   ├─ IncompleteSignatureException
+     │   ├─ UnrecognizedClientException
+     │   ├─ ExpiredTokenException
+     │   └─ InvalidSignatureException
+     ├─ ServiceQuotaExceededException  402
+     ├─ NotFoundException              404
+     ├─ RequestTimeoutException        408
+     ├─ ConflictException              409
+     ├─ TooManyRequestsException       429
+     ├─ InternalServerException        500
+     └─ ServiceUnavailableException    503
+"""
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class ValidationExceptionField(Struct, frozen=True):
+    """One entry of fieldList; constraint failures use a JSON pointer as path, other rules `vectors[0].metadata`."""
+
+    path: str
+    message: str
+
+
+class S3VectorsError(Exception):
+    """An answer other than 200; the class name is the error type on the wire."""
+
+    status_code: ClassVar[int]
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ValidationException(S3VectorsError):
+    status_code = 400
+
+    def __init__(self, message: str, *fields: ValidationExceptionField) -> None:
+        super().__init__(message)
+        self.field_list = fields
+
+
+class SerializationException(S3VectorsError):
+    """AWS sends it without a message."""
+
+    status_code = 400
+
+
+class UnsupportedMediaTypeException(S3VectorsError):
+    status_code = 415
+
+
+class MethodNotAllowedException(S3VectorsError):
+    status_code = 405
+
+
+class UnknownOperationException(S3VectorsError):
+    status_code = 404
+
+
+class AccessDeniedException(S3VectorsError):
+    status_code = 403
+
+
+class SignatureError(S3VectorsError):
+    status_code = 403
+
+
+class MissingAuthenticationTokenException(SignatureError):
+    pass
+
+
+class IncompleteSignatureException(SignatureError):
+    pass
+
+
+class UnrecognizedClientException(SignatureError):
+    pass
+
+
+class ExpiredTokenException(SignatureError):
+    pass
+
+
+class InvalidSignatureException(SignatureError):
+    pass
+
+
+class ServiceQuotaExceededException(S3VectorsError):
+    status_code = 402
+
+
+class NotFoundException(S3VectorsError):
+    status_code = 404
+
+
+class RequestTimeoutException(S3VectorsError):
+    status_code = 408
+
+
+class ConflictException(S3VectorsError):
+    status_code = 409
+
+
+class TooManyRequestsException(S3VectorsError):
+    status_code = 429
+
+
+class InternalServerException(S3VectorsError):
+    status_code = 500
+
+
+class ServiceUnavailableException(S3VectorsError):
+    status_code = 503
