@@ -1,0 +1,218 @@
+"""Vector buckets and vector indexes as rows; a row with a deletion time is gone for everybody."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.arns import Account, IndexArn, VectorBucketArn
+from app.errors import ConflictException, NotFoundException, ServiceQuotaExceededException
+from app.limits import MAX_INDEXES_PER_VECTOR_BUCKET, MAX_VECTOR_BUCKETS_PER_ACCOUNT
+from app.shapes import DistanceMetric, EncryptionConfiguration
+
+metadata = sa.MetaData(schema="s3_vectors")
+
+vector_buckets = sa.Table(
+    "vector_buckets",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("account_id", sa.Text),
+    sa.Column("vector_bucket_name", sa.Text),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("deletion_time", sa.DateTime(timezone=True)),
+    sa.Column("sse_type", sa.Text),
+    sa.Column("kms_key_arn", sa.Text),
+    sa.Column("tags", JSONB),
+    sa.Column("policy", sa.Text),
+    sa.Column("schema_name", sa.Text),
+)
+
+vector_indexes = sa.Table(
+    "vector_indexes",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("vector_bucket_id", sa.ForeignKey(vector_buckets.c.id)),
+    sa.Column("index_name", sa.Text),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("deletion_time", sa.DateTime(timezone=True)),
+    sa.Column("dimension", sa.Integer),
+    sa.Column("distance_metric", sa.Text),
+    sa.Column("non_filterable_metadata_keys", ARRAY(sa.Text)),
+    sa.Column("sse_type", sa.Text),
+    sa.Column("kms_key_arn", sa.Text),
+    sa.Column("tags", JSONB),
+)
+
+page_token_keys = sa.Table("page_token_keys", metadata, sa.Column("key", sa.LargeBinary))
+
+BUCKET_NOT_FOUND = "The specified vector bucket could not be found"
+INDEX_NOT_FOUND = "The specified index could not be found"
+
+
+class VectorBucket(Struct, frozen=True):
+    id: int
+    arn: VectorBucketArn
+    creation_time: datetime
+    encryption: EncryptionConfiguration
+    tags: dict[str, str]
+    policy: str | None
+    schema_name: str | None
+
+
+class Index(Struct, frozen=True):
+    id: int
+    arn: IndexArn
+    creation_time: datetime
+    dimension: int
+    distance_metric: DistanceMetric
+    non_filterable_metadata_keys: list[str] | None
+    encryption: EncryptionConfiguration
+    tags: dict[str, str]
+    rows: int
+    """PostgreSQL's estimate; -1 before the first ANALYZE."""
+
+
+async def page_token_key(connection: AsyncConnection) -> bytes:
+    key: bytes = (await connection.execute(sa.select(page_token_keys.c.key))).scalar_one()
+    return key
+
+
+async def insert_vector_bucket(
+    connection: AsyncConnection, arn: VectorBucketArn, encryption: EncryptionConfiguration, tags: dict[str, str]
+) -> int:
+    count = sa.select(sa.func.count()).where(_live_in(arn.account))
+    if (await connection.execute(count)).scalar_one() >= MAX_VECTOR_BUCKETS_PER_ACCOUNT:
+        raise ServiceQuotaExceededException("The maximum number of vector buckets for this account has been reached")
+    values = {
+        "account_id": arn.account.account_id,
+        "vector_bucket_name": arn.vector_bucket_name,
+        "tags": tags,
+        **_encryption_columns(encryption),
+    }
+    return await _insert_new(connection, vector_buckets, values, "A vector bucket with the specified name already exists")
+
+
+async def find_vector_bucket(connection: AsyncConnection, arn: VectorBucketArn, *, lock: str = "") -> VectorBucket:
+    """`lock` is "key share" (the bucket must stay while something is put into it) or "update"."""
+    statement = sa.select(vector_buckets).where(
+        _live_in(arn.account), vector_buckets.c.vector_bucket_name == arn.vector_bucket_name
+    )
+    if lock:
+        statement = statement.with_for_update(key_share=lock == "key share", read=lock == "key share")
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundException(BUCKET_NOT_FOUND)
+    return VectorBucket(row.id, arn, row.creation_time, _encryption(row), row.tags, row.policy, row.schema_name)
+
+
+async def list_vector_buckets(
+    connection: AsyncConnection, account: Account, prefix: str, after: str, limit: int
+) -> list[tuple[str, datetime]]:
+    name = vector_buckets.c.vector_bucket_name
+    statement = (
+        sa.select(name, vector_buckets.c.creation_time)
+        .where(_live_in(account), name > after, sa.func.starts_with(name, prefix))
+        .order_by(name)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in await connection.execute(statement)]
+
+
+async def update_vector_bucket(connection: AsyncConnection, bucket_id: int, **values: Any) -> None:
+    await connection.execute(sa.update(vector_buckets).where(vector_buckets.c.id == bucket_id).values(**values))
+
+
+async def has_indexes(connection: AsyncConnection, bucket: VectorBucket) -> bool:
+    found: bool = (await connection.execute(sa.select(sa.exists().where(_live_in_bucket(bucket))))).scalar_one()
+    return found
+
+
+async def insert_index(
+    connection: AsyncConnection, bucket: VectorBucket, encryption: EncryptionConfiguration, **values: Any
+) -> int:
+    count = sa.select(sa.func.count()).where(_live_in_bucket(bucket))
+    if (await connection.execute(count)).scalar_one() >= MAX_INDEXES_PER_VECTOR_BUCKET:
+        raise ServiceQuotaExceededException("The maximum number of indexes for this vector bucket has been reached")
+    values |= {"vector_bucket_id": bucket.id, **_encryption_columns(encryption)}
+    return await _insert_new(connection, vector_indexes, values, "An index with the specified name already exists")
+
+
+async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool = False) -> Index:
+    """One look-up for both names, with the row estimate that the search decides by."""
+    estimate = (
+        sa.select(sa.literal_column("reltuples::bigint"))
+        .select_from(sa.table("pg_class", schema="pg_catalog"))
+        .where(sa.literal_column("oid") == sa.func.to_regclass(sa.func.concat("vectors.index_", vector_indexes.c.id)))
+        .scalar_subquery()
+    )
+    statement = (
+        sa.select(vector_indexes, sa.func.coalesce(estimate, -1).label("rows"))
+        .join(vector_buckets)
+        .where(
+            _live_in(arn.account),
+            vector_buckets.c.vector_bucket_name == arn.bucket.vector_bucket_name,
+            vector_indexes.c.index_name == arn.index_name,
+            vector_indexes.c.deletion_time.is_(None),
+        )
+    )
+    if lock:
+        statement = statement.with_for_update(of=vector_indexes)
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundException(INDEX_NOT_FOUND)
+    return Index(
+        id=row.id,
+        arn=arn,
+        creation_time=row.creation_time,
+        dimension=row.dimension,
+        distance_metric=DistanceMetric(row.distance_metric),
+        non_filterable_metadata_keys=row.non_filterable_metadata_keys,
+        encryption=_encryption(row),
+        tags=row.tags,
+        rows=row.rows,
+    )
+
+
+async def list_indexes(
+    connection: AsyncConnection, bucket: VectorBucket, prefix: str, after: str, limit: int
+) -> list[tuple[str, datetime]]:
+    name = vector_indexes.c.index_name
+    statement = (
+        sa.select(name, vector_indexes.c.creation_time)
+        .where(_live_in_bucket(bucket), name > after, sa.func.starts_with(name, prefix))
+        .order_by(name)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in await connection.execute(statement)]
+
+
+async def update_index(connection: AsyncConnection, index_id: int, **values: Any) -> None:
+    await connection.execute(sa.update(vector_indexes).where(vector_indexes.c.id == index_id).values(**values))
+
+
+async def _insert_new(connection: AsyncConnection, table: sa.Table, values: dict[str, Any], conflict: str) -> int:
+    """Of racing creates exactly one inserts: the others wait for it and get no row."""
+    statement = sa.dialects.postgresql.insert(table).values(values).on_conflict_do_nothing().returning(table.c.id)
+    new_id: int | None = (await connection.execute(statement)).scalar_one_or_none()
+    if new_id is None:
+        raise ConflictException(conflict)
+    return new_id
+
+
+def _live_in(account: Account) -> sa.ColumnElement[bool]:
+    return sa.and_(vector_buckets.c.account_id == account.account_id, vector_buckets.c.deletion_time.is_(None))
+
+
+def _live_in_bucket(bucket: VectorBucket) -> sa.ColumnElement[bool]:
+    return sa.and_(vector_indexes.c.vector_bucket_id == bucket.id, vector_indexes.c.deletion_time.is_(None))
+
+
+def _encryption_columns(encryption: EncryptionConfiguration) -> dict[str, str | None]:
+    return {"sse_type": encryption.sse_type, "kms_key_arn": encryption.kms_key_arn}
+
+
+def _encryption(row: Any) -> EncryptionConfiguration:
+    return EncryptionConfiguration(sse_type=row.sse_type, kms_key_arn=row.kms_key_arn)

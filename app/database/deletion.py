@@ -1,0 +1,80 @@
+"""Dropping the tables of deleted indexes, in the background.
+
+DeleteIndex only marks the row.  A DROP that waits for one reader blocks every reader behind it, so it gives up after
+300 ms and is tried again; the advisory lock leaves the work to one worker at a time.
+"""
+
+import asyncio
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database.catalog import vector_buckets, vector_indexes
+from app.database.engine import Database
+from app.database.views import drop_schema
+from app.errors import S3VectorsError
+
+log = structlog.get_logger()
+
+INTERVAL_SECONDS = 30
+_LOCK = 0x5333_5644  # "S3VD"
+
+
+class Deletion:
+    """Woken by each delete, and by itself from time to time for what other workers or an earlier run left."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.drop_deleted()
+            except S3VectorsError as error:
+                log.warning("drop_failed", error=type(error).__name__)
+            try:
+                await asyncio.wait_for(self._wake.wait(), INTERVAL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def drop_deleted(self) -> None:
+        async with self._database.transaction() as connection:
+            deleted = sa.select(vector_indexes.c.id).where(vector_indexes.c.deletion_time.is_not(None))
+            ids = list(await connection.scalars(deleted))
+        for index_id in ids:
+            try:
+                await self._drop_index(index_id)
+            except S3VectorsError:
+                log.info("drop_postponed", index_id=index_id)
+        async with self._database.transaction() as connection:
+            await _forget_buckets(connection)
+
+    async def _drop_index(self, index_id: int) -> None:
+        async with self._database.transaction() as connection:
+            if not await connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK, index_id % 2**31))):
+                return
+            await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            # CASCADE takes the view for people with it, and whatever people have built upon that.
+            drop = sa.DDL("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", context={"id": index_id})
+            await connection.execute(drop)
+            await connection.execute(sa.delete(vector_indexes).where(vector_indexes.c.id == index_id))
+
+
+async def _forget_buckets(connection: AsyncConnection) -> None:
+    """Deleted buckets go when the last of their tables has gone, and their schema with them."""
+    empty = ~sa.exists().where(vector_indexes.c.vector_bucket_id == vector_buckets.c.id)
+    gone = (
+        sa.select(vector_buckets.c.id, vector_buckets.c.schema_name)
+        .where(vector_buckets.c.deletion_time.is_not(None), empty)
+        .with_for_update(skip_locked=True)
+    )
+    for bucket in list(await connection.execute(gone)):
+        if bucket.schema_name:
+            await drop_schema(connection, bucket.schema_name)
+        await connection.execute(sa.delete(vector_buckets).where(vector_buckets.c.id == bucket.id))

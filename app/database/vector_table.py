@@ -1,0 +1,206 @@
+"""One table per index.
+
+    CREATE TABLE vectors.index_42 (
+        key                     text COLLATE "C" PRIMARY KEY,
+        embedding               vector(384) NOT NULL,
+        metadata                jsonb NOT NULL,      -- filterable keys
+        non_filterable_metadata jsonb NOT NULL       -- never indexed
+    ) WITH (toast_tuple_target = 3584);
+    CREATE INDEX hnsw_42 ON vectors.index_42 USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 200);
+    CREATE INDEX gin_42 ON vectors.index_42 USING gin (metadata jsonb_path_ops);
+    CREATE INDEX segment_42 ON vectors.index_42 (hashtextextended(key, 0), key);
+
+Names come from the id, which a sequence gives once: text of users never becomes an identifier, and no pooled connection
+meets another table under a name that it has prepared.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import UNSET, Raw, Struct
+from pgvector import Vector
+from pgvector.sqlalchemy import HALFVEC, VECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import insert as upsert_into
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.types import NullType
+
+from app.database.catalog import Index
+from app.shapes import DistanceMetric, OutputVector
+
+# pgvector indexes up to 2,000 dimensions of vector and 4,000 of halfvec; the API allows 4,096.
+MAX_VECTOR_DIMENSION = 2_000
+MAX_HALFVEC_DIMENSION = 4_000
+HALFVEC_MAX = 65_504
+
+# A row whose embedding leaves room for a key of 1,024 bytes and two TOAST pointers keeps it inside the page.
+MAX_PLAIN_DIMENSION = 1_764
+MAX_TUPLE_TARGET = 8_160
+
+HNSW_BUILD = {"m": 16, "ef_construction": 200}
+
+
+# Parameters that psycopg adapts by itself, in binary.
+_PASSED = NullType()
+
+
+class StoredVector(Struct, frozen=True):
+    """What a write stores: JSON as text, so that PostgreSQL is the only one to build it again."""
+
+    key: str
+    embedding: Vector
+    metadata: str
+    non_filterable_metadata: str
+
+
+class Returned(Struct, frozen=True):
+    data: bool
+    metadata: bool
+
+
+@lru_cache(maxsize=1024)
+def vector_table(index_id: int, dimension: int, metric: DistanceMetric) -> sa.Table:
+    """Kept, because SQLAlchemy's cache of compiled statements goes by the identity of the table."""
+    table = sa.Table(
+        f"index_{index_id}",
+        sa.MetaData(schema="vectors"),
+        sa.Column("key", sa.Text(collation="C"), primary_key=True),
+        sa.Column("embedding", VECTOR(dimension), nullable=False),
+        sa.Column("metadata", JSONB, nullable=False),
+        sa.Column("non_filterable_metadata", JSONB, nullable=False),
+        # Filterable metadata stays beside the embedding, long text goes to TOAST: exact search reads the first two only.
+        postgresql_with={"toast_tuple_target": min(MAX_TUPLE_TARGET, 4 * dimension + 2_048)},
+    )
+    kind = "vector" if dimension <= MAX_VECTOR_DIMENSION else "halfvec"
+    sa.Index(
+        f"hnsw_{index_id}",
+        operand(table.c.embedding, dimension, metric).label("operand"),
+        postgresql_using="hnsw",
+        postgresql_ops={"operand": f"{kind}_{'cosine' if metric is DistanceMetric.COSINE else 'l2'}_ops"},
+        postgresql_with=HNSW_BUILD,
+        postgresql_where=indexed_rows(table, dimension, metric),
+    )
+    gin_operators = {"metadata": "jsonb_path_ops"}
+    sa.Index(f"gin_{index_id}", table.c.metadata, postgresql_using="gin", postgresql_ops=gin_operators)
+    sa.Index(f"segment_{index_id}", hash_of(table), table.c.key)
+    return table
+
+
+def table_of(index: Index) -> sa.Table:
+    return vector_table(index.id, index.dimension, index.distance_metric)
+
+
+def hash_of(table: sa.Table) -> sa.ColumnElement[int]:
+    return sa.func.hashtextextended(table.c.key, sa.literal_column("0"), type_=sa.BigInteger)
+
+
+def operand(embedding: Any, dimension: int, metric: DistanceMetric) -> sa.ColumnElement[Any]:
+    """What HNSW sees of an embedding, the same for a column and for a query.
+
+    halfvec ends at 65,504: the cosine is the same for unit vectors, which always fit.
+    """
+    if dimension <= MAX_VECTOR_DIMENSION:
+        return embedding  # type: ignore[no-any-return]
+    if metric is DistanceMetric.COSINE:
+        embedding = sa.func.l2_normalize(embedding)
+    if dimension > MAX_HALFVEC_DIMENSION:
+        embedding = sa.func.subvector(embedding, sa.literal_column("1"), sa.literal_column(str(MAX_HALFVEC_DIMENSION)))
+    return sa.cast(embedding, HALFVEC(min(dimension, MAX_HALFVEC_DIMENSION)))
+
+
+def indexed_rows(table: sa.Table, dimension: int, metric: DistanceMetric) -> sa.ColumnElement[bool] | None:
+    """The rows that HNSW holds: None is all; euclidean halfvec leaves out what might not fit."""
+    if dimension <= MAX_VECTOR_DIMENSION or metric is DistanceMetric.COSINE:
+        return None
+    return sa.func.vector_norm(table.c.embedding) <= sa.literal_column(str(HALFVEC_MAX))
+
+
+async def create_vector_table(connection: AsyncConnection, index: Index) -> None:
+    """Raises nothing of its own; the table appears with the commit, or not at all."""
+    table = table_of(index)
+    await connection.execute(CreateTable(table))
+    await connection.execute(_storage(index.dimension).against(table))
+    await connection.execute(_STATISTICS.against(table))
+    for table_index in sorted(table.indexes, key=lambda i: str(i.name)):
+        await connection.execute(CreateIndex(table_index))
+    # An ARN has been matched against its pattern: letters, digits, and no quote.
+    comment = sa.DDL("COMMENT ON TABLE %(fullname)s IS '%(arn)s'", context={"arn": index.arn})
+    await connection.execute(comment.against(table))
+
+
+def _storage(dimension: int) -> sa.DDL:
+    """PLAIN embeddings are never detoasted; those that do not fit a page must go out of line."""
+    storage = "PLAIN" if dimension <= MAX_PLAIN_DIMENSION else "EXTERNAL"
+    return sa.DDL("ALTER TABLE %(fullname)s ALTER COLUMN embedding SET STORAGE %(storage)s", context={"storage": storage})
+
+
+# The planner estimates filters by the commonest values; with 1,000 of them it was within twice the truth.
+_STATISTICS = sa.DDL("ALTER TABLE %(fullname)s ALTER COLUMN metadata SET STATISTICS 1000")
+
+
+async def upsert(connection: AsyncConnection, index: Index, vectors: Sequence[StoredVector]) -> None:
+    """Replaces whole records; the caller hands every key once and sorted, so that batches lock in one order."""
+    columns = {name: [getattr(v, name) for v in vectors] for name in StoredVector.__struct_fields__}
+    await connection.execute(_upsert_statement(table_of(index)), columns)
+
+
+def _upsert_statement(table: sa.Table) -> sa.Executable:
+    """One array a column: the statement has four parameters however many vectors come, and is prepared once."""
+    rows = sa.func.unnest(
+        sa.cast(sa.bindparam("key", type_=_PASSED), ARRAY(sa.Text)),
+        sa.cast(sa.bindparam("embedding", type_=_PASSED), ARRAY(VECTOR)),
+        sa.cast(sa.cast(sa.bindparam("metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
+        sa.cast(sa.cast(sa.bindparam("non_filterable_metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
+    ).table_valued("key", "embedding", "metadata", "non_filterable_metadata")
+    new = upsert_into(table).from_select([c.name for c in table.c], sa.select(*rows.c))
+    replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
+    return new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced)
+
+
+async def delete(connection: AsyncConnection, index: Index, keys: Sequence[str]) -> None:
+    """Locks in the order of keys before it deletes, as upsert does: two batches never wait for each other in a circle."""
+    table = table_of(index)
+    locked = (
+        sa.select(table.c.key).where(table.c.key == sa.func.any(_keys(keys))).order_by(table.c.key).with_for_update()
+    ).cte("locked")
+    await connection.execute(sa.delete(table).where(table.c.key.in_(sa.select(locked.c.key))))
+
+
+async def get(connection: AsyncConnection, index: Index, keys: Sequence[str], returned: Returned) -> list[OutputVector]:
+    table = table_of(index)
+    statement = sa.select(*_columns(table, returned)).where(table.c.key == sa.func.any(_keys(keys)))
+    return [output_vector(row) for row in await connection.execute(statement)]
+
+
+def _keys(keys: Sequence[str]) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.bindparam("keys", list(keys), type_=_PASSED, unique=True), ARRAY(sa.Text))
+
+
+def _columns(table: sa.Table, returned: Returned) -> list[sa.ColumnElement[Any]]:
+    columns: list[sa.ColumnElement[Any]] = [table.c.key]
+    if returned.data:
+        columns.append(data_text(table).label("data"))
+    if returned.metadata:
+        columns.append(metadata_text(table).label("metadata"))
+    return columns
+
+
+def data_text(rows: sa.FromClause) -> sa.ColumnElement[str]:
+    """PostgreSQL's own text of a vector is JSON already and goes out untouched."""
+    return sa.cast(rows.c.embedding, sa.Text)
+
+
+def metadata_text(rows: sa.FromClause) -> sa.ColumnElement[str]:
+    return sa.cast(rows.c.metadata.op("||")(rows.c.non_filterable_metadata), sa.Text)
+
+
+def output_vector(row: Any) -> OutputVector:
+    fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return OutputVector(
+        key=row.key,
+        data=Raw(b'{"float32":' + row.data.encode() + b"}") if "data" in fields else UNSET,
+        metadata=Raw(row.metadata.encode()) if "metadata" in fields else UNSET,
+    )

@@ -1,0 +1,53 @@
+"""Views for people: a schema named like the bucket with one view per index, so that psql shows what is stored."""
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.arns import VectorBucketArn
+from app.database.catalog import Index
+from app.database.vector_table import table_of
+
+log = structlog.get_logger()
+
+MAX_IDENTIFIER_BYTES = 63
+
+
+async def create_schema(connection: AsyncConnection, arn: VectorBucketArn) -> str | None:
+    """The schema's name, or None where people have taken every name that would fit.
+
+    Bucket names have no underscore, so the second name cannot be another bucket's first.
+    """
+    name = arn.vector_bucket_name
+    for candidate in (name, f"{name}_{arn.account.account_id}"[:MAX_IDENTIFIER_BYTES]):
+        # Two accounts may create the same name at once: the second waits and then sees the first's schema.
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(candidate, 0))))
+        if (await connection.execute(sa.select(sa.func.to_regnamespace(sa.func.quote_ident(candidate))))).scalar():
+            continue
+        await connection.execute(sa.schema.CreateSchema(candidate))
+        return candidate
+    log.warning("no_schema_for_views", bucket=str(arn))
+    return None
+
+
+async def drop_schema(connection: AsyncConnection, name: str) -> None:
+    """Leaves it where people have put something of their own into it."""
+    try:
+        async with connection.begin_nested():
+            await connection.execute(sa.schema.DropSchema(name, if_exists=True))
+    except sa.exc.DBAPIError as error:
+        log.warning("schema_of_views_kept", schema=name, reason=str(error.orig).splitlines()[0])
+
+
+async def create_view(connection: AsyncConnection, schema: str, index: Index) -> None:
+    """An index is never refused for its view: one that cannot be made is logged."""
+    rows = sa.select(*table_of(index).c)
+    # Of a deleted index of the same name, the view may still be there until its table is dropped.
+    old = sa.Table(index.arn.index_name, sa.MetaData(schema=schema))
+    try:
+        async with connection.begin_nested():
+            await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            await connection.execute(sa.schema.DropView(old, if_exists=True))
+            await connection.execute(sa.schema.CreateView(rows, index.arn.index_name, schema=schema))
+    except sa.exc.DBAPIError as error:
+        log.warning("view_not_created", index=str(index.arn), reason=str(error.orig).splitlines()[0])

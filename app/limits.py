@@ -1,0 +1,24 @@
+"""Every quota of the API by name; those that shapes carry (lengths, ranges) stand in the shapes themselves.
+
+Sources: the service model, and the user guide's page s3-vectors-limitations.html; `MAX_FILTER_*` are our own bounds.
+"""
+
+MAX_REQUEST_BODY_BYTES = 20 * 1024 * 1024
+MAX_VECTOR_BUCKETS_PER_ACCOUNT = 10_000
+MAX_INDEXES_PER_VECTOR_BUCKET = 10_000
+MAX_TOP_K = 100
+MAX_VECTOR_KEY_BYTES = 1_024
+MAX_METADATA_KEYS = 50
+MAX_METADATA_BYTES = 40_960
+MAX_FILTERABLE_METADATA_BYTES = 2_048
+MAX_TAGS = 50
+MAX_LIST_VECTORS_PAGE_BYTES = 1024 * 1024
+MAX_POLICY_BYTES = 20 * 1024
+
+# One constraint is one value that is compared; a query of a thousand ORs plans and runs in tens of milliseconds.
+MAX_FILTER_CONSTRAINTS = 1_024
+MAX_FILTER_DEPTH = 32
+
+# Of the raw request, before anybody is known.
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16 * 1024

@@ -1,0 +1,202 @@
+"""CreateIndex, GetIndex, ListIndexes and DeleteIndex."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from litestar import post
+from msgspec import Struct
+
+from app.arns import IndexArn, index_of
+from app.authorization import Caller, authorize
+from app.constraints import ABSENT, Integer, Length, OneOf, Range, Required
+from app.database import catalog, views
+from app.database.vector_table import create_vector_table
+from app.encryption import effective_encryption
+from app.errors import ValidationException, ValidationExceptionField
+from app.server import Server
+from app.shapes import (
+    DistanceMetric,
+    EncryptionConfiguration,
+    IndexInput,
+    IndexName,
+    MetadataKey,
+    Output,
+    Tags,
+    VectorBucketInput,
+    epoch_seconds,
+)
+from app.tags import check_tags
+
+DEFAULT_PAGE = 500
+
+
+class MetadataConfiguration(Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
+    non_filterable_metadata_keys: Annotated[list[MetadataKey], Length(0, 10)] | None = None
+    text_search_configurations: msgspec.Raw = msgspec.Raw()
+
+
+class CreateIndexInput(VectorBucketInput, frozen=True):
+    index_name: Required[IndexName] = ABSENT
+    data_type: Required[Annotated[str, OneOf(("float32",))]] = ABSENT
+    dimension: Required[Annotated[Integer, Range(1, 4096)]] = ABSENT
+    distance_metric: Required[Annotated[str, OneOf(("euclidean", "cosine"))]] = ABSENT
+    metadata_configuration: MetadataConfiguration | None = None
+    encryption_configuration: EncryptionConfiguration | None = None
+    tags: Tags | None = None
+
+
+class CreateIndexOutput(Output):
+    index_arn: str
+
+
+class GetIndexInput(IndexInput, frozen=True):
+    pass
+
+
+class Index(Output):
+    vector_bucket_name: str
+    index_name: str
+    index_arn: str
+    creation_time: int
+    data_type: str
+    dimension: int
+    distance_metric: DistanceMetric
+    encryption_configuration: EncryptionConfiguration
+    metadata_configuration: dict[str, Any] | None = None
+
+
+class GetIndexOutput(Output):
+    index: Index
+
+
+class ListIndexesInput(VectorBucketInput, frozen=True):
+    max_results: Annotated[Integer, Range(1, 500)] | None = None
+    next_token: Annotated[str, Length(1, 512)] | None = None
+    prefix: Annotated[str, Length(1, 63)] | None = None
+
+
+class IndexSummary(Output):
+    vector_bucket_name: str
+    index_name: str
+    index_arn: str
+    creation_time: int
+
+
+class ListIndexesOutput(Output):
+    indexes: list[IndexSummary]
+    next_token: str | None = None
+
+
+class DeleteIndexInput(IndexInput, frozen=True):
+    pass
+
+
+class DeleteIndexOutput(Output):
+    pass
+
+
+@post("/CreateIndex", status_code=200)
+async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -> CreateIndexOutput:
+    arn = index_of(data.bucket(caller.home), data.index_name)
+    authorize(caller, "CreateIndex", arn)
+    if data.tags:
+        authorize(caller, "TagResource", arn)
+    non_filterable = _non_filterable_keys(data.metadata_configuration)
+    check_tags(data.tags or {})
+    effective_encryption(data.encryption_configuration)
+    async with server.database.transaction() as connection:
+        bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
+        await catalog.insert_index(
+            connection,
+            bucket,
+            effective_encryption(data.encryption_configuration, bucket.encryption),
+            index_name=arn.index_name,
+            dimension=data.dimension,
+            distance_metric=data.distance_metric,
+            non_filterable_metadata_keys=non_filterable,
+            tags=data.tags or {},
+        )
+        index = await catalog.find_index(connection, arn)
+        await create_vector_table(connection, index)
+        if bucket.schema_name:
+            await views.create_view(connection, bucket.schema_name, index)
+    return CreateIndexOutput(index_arn=str(arn))
+
+
+@post("/GetIndex", status_code=200)
+async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetIndexOutput:
+    arn = data.index(caller.home)
+    authorize(caller, "GetIndex", arn)
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+    keys = index.non_filterable_metadata_keys
+    return GetIndexOutput(
+        index=Index(
+            vector_bucket_name=arn.bucket.vector_bucket_name,
+            index_name=arn.index_name,
+            index_arn=str(arn),
+            creation_time=epoch_seconds(index.creation_time),
+            data_type="float32",
+            dimension=index.dimension,
+            distance_metric=index.distance_metric,
+            encryption_configuration=index.encryption,
+            metadata_configuration=None if keys is None else {"nonFilterableMetadataKeys": keys},
+        )
+    )
+
+
+@post("/ListIndexes", status_code=200)
+async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -> ListIndexesOutput:
+    arn = data.bucket(caller.home)
+    authorize(caller, "ListIndexes", arn)
+    prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
+    bound_to = ("ListIndexes", str(arn), prefix)
+    now = datetime.now(UTC)
+    after = server.page_tokens.open(data.next_token, str, bound_to, now) if data.next_token else ""
+    async with server.database.transaction() as connection:
+        bucket = await catalog.find_vector_bucket(connection, arn)
+        rows = await catalog.list_indexes(connection, bucket, prefix, after, limit + 1)
+    page = rows[:limit]
+    return ListIndexesOutput(
+        indexes=[
+            IndexSummary(
+                vector_bucket_name=arn.vector_bucket_name,
+                index_name=name,
+                index_arn=str(IndexArn(arn, name)),
+                creation_time=epoch_seconds(creation_time),
+            )
+            for name, creation_time in page
+        ],
+        next_token=server.page_tokens.seal(page[-1][0], bound_to, now) if len(rows) > limit else None,
+    )
+
+
+@post("/DeleteIndex", status_code=200)
+async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -> DeleteIndexOutput:
+    """Invisible with the commit; the table goes in the background."""
+    arn = data.index(caller.home)
+    authorize(caller, "DeleteIndex", arn)
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn, lock=True)
+        await catalog.update_index(connection, index.id, deletion_time=sa.func.now())
+    server.deletion.wake()
+    return DeleteIndexOutput()
+
+
+def _non_filterable_keys(configuration: MetadataConfiguration | None) -> list[str] | None:
+    if configuration is None:
+        return None
+    if configuration.text_search_configurations:
+        raise _invalid("textSearchConfigurations is not supported by this version of pgs3vectors")
+    keys = configuration.non_filterable_metadata_keys
+    if keys and any("\0" in key for key in keys):
+        raise _invalid("Metadata keys must not contain the null character")
+    if keys and len(set(keys)) < len(keys):
+        raise _invalid("Non-filterable metadata keys must be unique")
+    return keys
+
+
+def _invalid(message: str) -> ValidationException:
+    return ValidationException(message, ValidationExceptionField("metadataConfiguration", message))

@@ -1,0 +1,99 @@
+"""QueryVectors."""
+
+from typing import Annotated, Any
+
+from litestar import post
+from msgspec import UNSET, Raw, UnsetType
+
+from app.authorization import Caller, authorize
+from app.constraints import ABSENT, Integer, Range, Required
+from app.database import catalog
+from app.database.nearest import Search, nearest
+from app.database.vector_table import table_of
+from app.errors import ValidationException, ValidationExceptionField
+from app.filters.compile import compile_filter
+from app.filters.parse import parse_filter
+from app.limits import MAX_TOP_K
+from app.server import Server
+from app.shapes import DistanceMetric, IndexInput, Output, VectorData
+from app.vector_data import ZERO_NORM, Float32Vector, InvalidVector, to_float32
+
+
+class QueryVectorsInput(IndexInput, frozen=True):
+    top_k: Required[Annotated[Integer, Range(1, MAX_TOP_K)]] = ABSENT
+    query_vector: Required[VectorData] = ABSENT
+    filter: Any = None
+    return_metadata: bool | None = None
+    return_distance: bool | None = None
+    query_mode: Any = None
+    query_texts: Any = None
+    return_scores: bool | None = None
+    next_token: Any = None
+
+
+class QueryOutputVector(Output):
+    key: str
+    distance: float | None = None
+    metadata: Raw | UnsetType = UNSET
+
+
+class QueryVectorsOutput(Output):
+    vectors: list[QueryOutputVector]
+    distance_metric: DistanceMetric
+
+
+@post("/QueryVectors", status_code=200)
+async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server) -> QueryVectorsOutput:
+    arn = data.index(caller.home)
+    authorize(caller, "QueryVectors", arn)
+    if data.filter is not None or data.return_metadata:
+        authorize(caller, "GetVectors", arn)
+    _refuse_newest_members(data)
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+        search = Search(
+            index=index,
+            vector=_query_vector(data.query_vector, index),
+            top_k=data.top_k,
+            condition=_condition(data.filter, index),
+            return_metadata=bool(data.return_metadata),
+        )
+        rows = await nearest(connection, search)
+    return QueryVectorsOutput(vectors=[_output(row, data) for row in rows], distance_metric=index.distance_metric)
+
+
+def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
+    try:
+        return to_float32(data, index.dimension, index.distance_metric)
+    except InvalidVector as error:
+        reason = f"Invalid input: {ZERO_NORM}" if str(error) == ZERO_NORM else str(error)
+        message = "Query vector contains invalid values or is invalid for this index"
+        raise ValidationException(message, ValidationExceptionField("vector", reason)) from error
+
+
+def _condition(document: Any, index: catalog.Index) -> Any:
+    if document is None:
+        return None
+    node = parse_filter(document, index.non_filterable_metadata_keys or ())
+    return compile_filter(node, table_of(index).c.metadata)
+
+
+def _refuse_newest_members(data: QueryVectorsInput) -> None:
+    newest = {
+        "queryMode": data.query_mode,
+        "queryTexts": data.query_texts,
+        "returnScores": data.return_scores,
+        "nextToken": data.next_token,
+    }
+    for member, value in newest.items():
+        if value:
+            message = f"{member} is not supported by this version of pgs3vectors"
+            raise ValidationException(message, ValidationExceptionField(member, message))
+
+
+def _output(row: Any, data: QueryVectorsInput) -> QueryOutputVector:
+    return QueryOutputVector(
+        key=row.key,
+        distance=row.distance if data.return_distance else None,
+        metadata=Raw(row.metadata.encode()) if data.return_metadata else UNSET,
+    )

@@ -1,0 +1,165 @@
+"""PutVectors, GetVectors, ListVectors and DeleteVectors."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import post
+from msgspec import Struct
+from pgvector import Vector
+
+from app.authorization import Caller, authorize
+from app.constraints import ABSENT, Integer, Length, Range, Required
+from app.database import catalog, listing, vector_table
+from app.database.listing import Cursor, Segment
+from app.database.vector_table import Returned, StoredVector
+from app.errors import ValidationException, ValidationExceptionField
+from app.limits import MAX_VECTOR_KEY_BYTES
+from app.metadata import InvalidMetadata, invalid_record, split_metadata
+from app.server import Server
+from app.shapes import IndexInput, Output, OutputVector, VectorData, VectorKey
+from app.vector_data import InvalidVector, to_float32
+
+DEFAULT_PAGE = 500
+
+
+class PutInputVector(Struct, rename="camel", kw_only=True, frozen=True):
+    key: Required[VectorKey] = ABSENT
+    data: Required[VectorData] = ABSENT
+    metadata: Any = None
+
+
+class PutVectorsInput(IndexInput, frozen=True):
+    vectors: Required[Annotated[list[PutInputVector], Length(1, 500)]] = ABSENT
+
+
+class PutVectorsOutput(Output):
+    pass
+
+
+class GetVectorsInput(IndexInput, frozen=True):
+    keys: Required[Annotated[list[VectorKey], Length(1, 100)]] = ABSENT
+    return_data: bool | None = None
+    return_metadata: bool | None = None
+
+
+class GetVectorsOutput(Output):
+    vectors: list[OutputVector]
+
+
+class ListVectorsInput(IndexInput, frozen=True):
+    max_results: Annotated[Integer, Range(1, 1000)] | None = None
+    next_token: Annotated[str, Length(1, 2048)] | None = None
+    segment_count: Annotated[Integer, Range(1, 16)] | None = None
+    segment_index: Annotated[Integer, Range(0, 15)] | None = None
+    return_data: bool | None = None
+    return_metadata: bool | None = None
+
+
+class ListVectorsOutput(Output):
+    vectors: list[OutputVector]
+    next_token: str | None = None
+
+
+class DeleteVectorsInput(IndexInput, frozen=True):
+    keys: Required[Annotated[list[VectorKey], Length(1, 500)]] = ABSENT
+
+
+class DeleteVectorsOutput(Output):
+    pass
+
+
+@post("/PutVectors", status_code=200)
+async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> PutVectorsOutput:
+    """All or nothing; of a key that comes twice the last record stays."""
+    arn = data.index(caller.home)
+    authorize(caller, "PutVectors", arn)
+    check_keys([vector.key for vector in data.vectors], "vectors")
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+    # No connection is held while the numbers are read.
+    records = {vector.key: _stored(i, vector, index) for i, vector in enumerate(data.vectors)}
+    async with server.database.transaction() as connection:
+        await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
+    return PutVectorsOutput()
+
+
+@post("/GetVectors", status_code=200)
+async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> GetVectorsOutput:
+    arn = data.index(caller.home)
+    authorize(caller, "GetVectors", arn)
+    check_keys(data.keys, "keys")
+    returned = Returned(bool(data.return_data), bool(data.return_metadata))
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+        return GetVectorsOutput(vectors=await vector_table.get(connection, index, data.keys, returned))
+
+
+@post("/ListVectors", status_code=200)
+async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -> ListVectorsOutput:
+    arn = data.index(caller.home)
+    authorize(caller, "ListVectors", arn)
+    returned = Returned(bool(data.return_data), bool(data.return_metadata))
+    if returned.data or returned.metadata:
+        authorize(caller, "GetVectors", arn)
+    segment, now = _segment(data), datetime.now(UTC)
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+        bound_to = ("ListVectors", str(arn), index.id, segment, returned)
+        after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
+        page = await listing.list_vectors(connection, index, segment, after, data.max_results or DEFAULT_PAGE, returned)
+    next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
+    return ListVectorsOutput(vectors=page.vectors, next_token=next_token)
+
+
+@post("/DeleteVectors", status_code=200)
+async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Server) -> DeleteVectorsOutput:
+    arn = data.index(caller.home)
+    authorize(caller, "DeleteVectors", arn)
+    check_keys(data.keys, "keys")
+    async with server.database.transaction() as connection:
+        index = await catalog.find_index(connection, arn)
+        await vector_table.delete(connection, index, data.keys)
+    return DeleteVectorsOutput()
+
+
+def check_keys(keys: list[str], path: str) -> None:
+    """Bytes are bounded beside characters, and PostgreSQL's text has no U+0000."""
+    for i, key in enumerate(keys):
+        if len(key.encode()) > MAX_VECTOR_KEY_BYTES:
+            raise _invalid(f"{path}[{i}]", "Record key length exceeds the maximum allowed")
+        if "\0" in key:
+            raise _invalid(f"{path}[{i}]", "Record key must not contain the null character")
+
+
+def _stored(i: int, vector: PutInputVector, index: catalog.Index) -> StoredVector:
+    try:
+        embedding = to_float32(vector.data, index.dimension, index.distance_metric)
+        metadata = {} if vector.metadata is None else vector.metadata
+        if not isinstance(metadata, dict):
+            raise InvalidMetadata("Metadata must be an object")
+        filterable, non_filterable = split_metadata(metadata, index.non_filterable_metadata_keys or ())
+    except InvalidVector as error:
+        raise invalid_record(vector.key, f"vectors[{i}]", str(error)) from error
+    except InvalidMetadata as error:
+        raise invalid_record(vector.key, f"vectors[{i}].metadata", str(error)) from error
+    return StoredVector(vector.key, Vector(embedding), _json(filterable), _json(non_filterable))
+
+
+def _json(document: dict[str, Any]) -> str:
+    return msgspec.json.encode(document).decode()
+
+
+def _segment(data: ListVectorsInput) -> Segment:
+    count, index = data.segment_count, data.segment_index
+    if count is None and index is None:
+        return Segment()
+    if count is None or index is None:
+        raise _invalid("segmentIndex", "segmentCount and segmentIndex must be specified together")
+    if index >= count:
+        raise _invalid("segmentIndex", "segmentIndex must be less than segmentCount")
+    return Segment(index, count)
+
+
+def _invalid(path: str, message: str) -> ValidationException:
+    return ValidationException(message, ValidationExceptionField(path, message))

@@ -1,0 +1,50 @@
+"""Errors as the REST-JSON protocol writes them: the type in a header, a lower-case message in the body."""
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, SerializationException
+from msgspec import Struct, to_builtins
+from structlog import get_logger
+
+from app import errors
+from app.errors import S3VectorsError, ValidationException
+
+log = get_logger()
+
+RETRY_AFTER_SECONDS = 1
+
+
+class Answer(Struct, frozen=True):
+    status_code: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def render(error: S3VectorsError) -> Answer:
+    members: dict[str, object] = {} if error.message is None else {"message": error.message}
+    if isinstance(error, ValidationException) and error.field_list:
+        members["fieldList"] = to_builtins(error.field_list)
+    headers = {"x-amzn-errortype": type(error).__name__, "content-type": "application/json"}
+    if error.status_code in (429, 503):  # SDKs read the first, in milliseconds, before they back off
+        headers |= {"x-amz-retry-after": str(RETRY_AFTER_SECONDS * 1000), "retry-after": str(RETRY_AFTER_SECONDS)}
+    return Answer(error.status_code, headers, msgspec.json.encode(members))
+
+
+def as_s3_vectors_error(error: Exception) -> S3VectorsError:
+    """Whatever an operation raised; what nobody foresaw is logged with its trace and told without."""
+    match error:
+        case S3VectorsError():
+            return error
+        case NotFoundException() | MethodNotAllowedException():
+            return errors.UnknownOperationException("Unknown operation")
+        case SerializationException() | RecursionError():
+            return errors.SerializationException()
+        case HTTPException(status_code=status) if status < 500:
+            return errors.SerializationException()
+    log.error("unexpected_error", exc_info=error)
+    return errors.InternalServerException("Internal server error")
+
+
+def litestar_response(_: Request[object, object, object], error: Exception) -> Response[bytes]:
+    answer = render(as_s3_vectors_error(error))
+    return Response(answer.body, status_code=answer.status_code, headers=answer.headers, media_type="application/json")

@@ -1,0 +1,102 @@
+"""The raw request, before anybody is known: what is too large or ambiguous goes no further."""
+
+import asyncio
+import re
+from urllib.parse import unquote_to_bytes
+
+from litestar.types import HTTPScope, Receive
+
+from app.errors import (
+    MethodNotAllowedException,
+    RequestTimeoutException,
+    UnknownOperationException,
+    UnsupportedMediaTypeException,
+    ValidationException,
+    ValidationExceptionField,
+)
+from app.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUEST_BODY_BYTES
+from app.sigv4 import SignedRequest
+
+BODY_DEADLINE_SECONDS = 60
+TAGS_PREFIX = b"/tags/"
+
+_CONTENT_TYPE = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
+
+
+def signed_request(scope: HTTPScope) -> SignedRequest:
+    """The bytes that were signed: the path as it came, not as frameworks decode it."""
+    headers = tuple((name.lower(), value) for name, value in scope["headers"])
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise ValidationException("Request headers exceed max allowed size")
+    return SignedRequest(
+        method=scope["method"],
+        raw_path=scope["raw_path"].partition(b"?")[0],
+        query=scope["query_string"],
+        headers=headers,
+    )
+
+
+async def read_body(request: SignedRequest, receive: Receive) -> bytes:
+    """At most 20 MiB; a declared length over it is refused unread."""
+    for length in values(request, b"content-length"):
+        if not length.isdigit() or int(length[:20]) > MAX_REQUEST_BODY_BYTES:
+            raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_SECONDS):
+            return await _read(receive)
+    except TimeoutError as error:
+        raise RequestTimeoutException("The request body did not arrive in time") from error
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise RequestTimeoutException("The client disconnected")
+        body += message["body"]
+        if len(body) > MAX_REQUEST_BODY_BYTES:
+            raise _too_large()
+        if not message["more_body"]:
+            return bytes(body)
+
+
+def check_media_type(request: SignedRequest, body: bytes) -> None:
+    """JSON in UTF-8 and never compressed: what is not inflated is no bomb."""
+    if values(request, b"content-encoding"):
+        raise UnsupportedMediaTypeException("Content-Encoding is not supported")
+    content_types = values(request, b"content-type")
+    if (body or content_types) and not (len(content_types) == 1 and _CONTENT_TYPE.fullmatch(content_types[0])):
+        raise UnsupportedMediaTypeException("Content-Type must be application/json")
+
+
+def resource_arn(request: SignedRequest) -> str | None:
+    """The one reading of the path of a tag operation; None for the other operations."""
+    if not request.raw_path.startswith(TAGS_PREFIX):
+        return None
+    try:
+        return unquote_to_bytes(request.raw_path.removeprefix(TAGS_PREFIX)).decode()
+    except UnicodeDecodeError as error:
+        message = "Invalid resource ARN"
+        raise ValidationException(message, ValidationExceptionField("resourceArn", message)) from error
+
+
+def check_route(request: SignedRequest, routes: frozenset[tuple[str, bytes]], newest: frozenset[bytes]) -> None:
+    """Byte for byte: routers forgive doubled and trailing slashes, signatures and AWS do not."""
+    tags = request.raw_path.startswith(TAGS_PREFIX)
+    path = b"/tags" if tags else request.raw_path
+    if (request.method, path) in routes and (tags or path != b"/tags"):
+        return
+    if path in newest:
+        raise UnknownOperationException(f"{path[1:].decode()} is not supported by this version of pgs3vectors")
+    if any(path == known for _, known in routes):
+        raise MethodNotAllowedException("Method not allowed")
+    raise UnknownOperationException("Unknown operation")
+
+
+def values(request: SignedRequest, name: bytes) -> list[bytes]:
+    return [value for header, value in request.headers if header == name]
+
+
+def _too_large() -> ValidationException:
+    return ValidationException("Request body exceeds max allowed size")
