@@ -9,11 +9,11 @@ import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, HTTPScope, Receive, Send
 from msgspec import Struct
 
 from app import sigv4, wire
 from app.arns import Account
+from app.asgi import Application, Message, Receive, Scope, Send
 from app.authorization import Caller
 from app.credentials import Credentials
 from app.errors import UnrecognizedClientException
@@ -28,13 +28,13 @@ CheckRoute = Callable[[SignedRequest], None]
 class Authentication(Struct, frozen=True):
     """Wraps Litestar from outside, because Litestar's own middleware runs after its router has answered 404."""
 
-    operations: ASGIApp
+    operations: Application
     check_route: CheckRoute
     root: Credentials
     home: Account
     skew: timedelta
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = wire.signed_request(scope)
         body = await self._verified_body(request, receive)
         self.check_route(request)
@@ -73,9 +73,9 @@ async def _payload_hash(body: bytes) -> str:
 
 def _replay(body: bytes, receive: Receive) -> Receive:
     """The verified bytes once more, for the decoder behind; after them whatever the connection says."""
-    messages: list[HTTPRequestEvent] = [{"type": "http.request", "body": body, "more_body": False}]
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> HTTPReceiveMessage:
+    async def replay() -> Message:
         return messages.pop() if messages else await receive()
 
     return replay

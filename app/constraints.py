@@ -1,7 +1,7 @@
 """Smithy's constraint traits on Struct members, with the texts of AWS's validation.
 
 A member says what the service model says of it, `Annotated[str, Length(3, 63)]`, and `Input` checks all members after
-decoding.  Types that do not fit are no constraint failures: msgspec refuses them, and they answer SerializationException.
+decoding.  Types that do not fit are no constraint failures: msgspec refuses them: SerializationException.
 """
 
 import re
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
 
     class Required:
-        """At run time a required member may arrive as null or not at all, so that `Input` can refuse it in AWS's words."""
+        """At run time a required member may be null or missing, so that `Input` can refuse it in AWS's words."""
 
         def __class_getitem__(cls, item: Any) -> Any:
             return Annotated[item | None, RequiredTrait()]

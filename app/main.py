@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app.arns import Account
+from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
 from app.authorization import Caller
 from app.credentials import root_credentials
@@ -57,13 +57,13 @@ NOT_SERVED = frozenset({b"/UpdateIndexMode", b"/PutVectorBucketDefaultIndexMode"
 ROUTES = frozenset((method, path.encode()) for o in OPERATIONS for method in o.http_methods for path in o.paths)
 
 
-def application() -> ASGIApp:
+def application() -> Application:
     """The factory that granian calls in each worker."""
     die_with_parent()
     return create_app(Settings.from_environment(os.environ))
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings) -> Application:
     home = Account(settings.account_id, settings.region)
     litestar = Litestar(
         route_handlers=OPERATIONS,
@@ -77,8 +77,9 @@ def create_app(settings: Settings) -> ASGIApp:
         openapi_config=None,
         request_max_body_size=None,  # app.wire has counted it
     )
+    operations = cast("Application", litestar)
     authentication = Authentication(
-        operations=litestar,
+        operations=operations,
         check_route=partial(check_route, routes=ROUTES, newest=NOT_SERVED),
         root=root_credentials(settings),
         home=home,
@@ -90,7 +91,7 @@ def create_app(settings: Settings) -> ASGIApp:
         if scope["type"] == "http":
             await stations(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await litestar(scope, receive, send)
+            await operations(scope, receive, send)
         else:  # no WebSockets here
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 

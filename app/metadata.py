@@ -13,8 +13,10 @@ class InvalidMetadata(Exception):
     """The reason, without the prefix that names the vector."""
 
 
-def split_metadata(metadata: Metadata, non_filterable_keys: Collection[str]) -> tuple[Metadata, Metadata]:
+def split_metadata(metadata: Any, non_filterable_keys: Collection[str]) -> tuple[Metadata, Metadata]:
     """Checked metadata as (filterable, non-filterable); raises InvalidMetadata."""
+    if not isinstance(metadata, dict):
+        raise InvalidMetadata("Metadata must be an object")
     if len(metadata) > MAX_METADATA_KEYS:
         raise InvalidMetadata(f"Metadata object must have at most {MAX_METADATA_KEYS} keys")
     for key, value in metadata.items():

@@ -9,7 +9,7 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGTERM) -> None:
+def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
     """Linux only: the signal comes when the thread that started us ends, so that thread must live on."""
     if sys.platform != "linux":
         return

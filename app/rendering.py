@@ -1,5 +1,7 @@
 """Errors as the REST-JSON protocol writes them: the type in a header, a lower-case message in the body."""
 
+from typing import Any
+
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, SerializationException
@@ -45,6 +47,6 @@ def as_s3_vectors_error(error: Exception) -> S3VectorsError:
     return errors.InternalServerException("Internal server error")
 
 
-def litestar_response(_: Request[object, object, object], error: Exception) -> Response[bytes]:
+def litestar_response(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     answer = render(as_s3_vectors_error(error))
     return Response(answer.body, status_code=answer.status_code, headers=answer.headers, media_type="application/json")

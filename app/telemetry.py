@@ -4,9 +4,9 @@ import time
 from uuid import uuid4
 
 import structlog
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 from msgspec import Struct
 
+from app.asgi import Application, Message, Receive, Scope, Send
 from app.rendering import Answer, as_s3_vectors_error, render
 
 log = structlog.get_logger()
@@ -17,9 +17,9 @@ MAX_LOGGED_PATH = 200
 class Telemetry(Struct, frozen=True):
     """The outermost station: what fails before Litestar is rendered here."""
 
-    stations: ASGIApp
+    stations: Application
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, request_id, status = time.perf_counter(), str(uuid4()), 0
 
         async def send_with_id(message: Message) -> None:

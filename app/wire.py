@@ -4,8 +4,7 @@ import asyncio
 import re
 from urllib.parse import unquote_to_bytes
 
-from litestar.types import HTTPScope, Receive
-
+from app.asgi import Receive, Scope
 from app.errors import (
     MethodNotAllowedException,
     RequestTimeoutException,
@@ -23,7 +22,7 @@ TAGS_PREFIX = b"/tags/"
 _CONTENT_TYPE = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
 
 
-def signed_request(scope: HTTPScope) -> SignedRequest:
+def signed_request(scope: Scope) -> SignedRequest:
     """The bytes that were signed: the path as it came, not as frameworks decode it."""
     headers = tuple((name.lower(), value) for name, value in scope["headers"])
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:

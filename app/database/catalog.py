@@ -92,7 +92,9 @@ async def insert_vector_bucket(
         "tags": tags,
         **_encryption_columns(encryption),
     }
-    return await _insert_new(connection, vector_buckets, values, "A vector bucket with the specified name already exists")
+    return await _insert_new(
+        connection, vector_buckets, values, "A vector bucket with the specified name already exists"
+    )
 
 
 async def find_vector_bucket(connection: AsyncConnection, arn: VectorBucketArn, *, lock: str = "") -> VectorBucket:

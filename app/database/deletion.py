@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.catalog import vector_buckets, vector_indexes
+from app.database.ddl import ddl
 from app.database.engine import Database
 from app.database.views import drop_schema
 from app.errors import S3VectorsError
@@ -61,7 +62,7 @@ class Deletion:
                 return
             await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
             # CASCADE takes the view for people with it, and whatever people have built upon that.
-            drop = sa.DDL("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", context={"id": index_id})
+            drop = ddl("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", id=index_id)
             await connection.execute(drop)
             await connection.execute(sa.delete(vector_indexes).where(vector_indexes.c.id == index_id))
 

@@ -100,7 +100,9 @@ class EmbeddedPostgres:
         return file.fileno()
 
     def _fail_because_locked(self, _: IO[bytes]) -> None:
-        raise EmbeddedError(f"Another pgs3vectors server runs on {self.data_dir}; stop it or choose another --data-dir.")
+        raise EmbeddedError(
+            f"Another pgs3vectors server runs on {self.data_dir}; stop it or choose another --data-dir."
+        )
 
     def _wait_for_predecessor(self, file: IO[bytes]) -> None:
         """PostgreSQL and all its children inherit this lock, so it is free when the last of them is gone."""
@@ -119,7 +121,12 @@ class EmbeddedPostgres:
         shutil.rmtree(new, ignore_errors=True)
         self._make_private(new)
         # The builtin provider sorts alike on every machine; the C library is only asked for what it always has.
-        command = [self._bin / "initdb", f"--pgdata={new}", f"--username={NAME}", f"--pwfile={self.password_file}"]
+        command: list[str | Path] = [
+            self._bin / "initdb",
+            f"--pgdata={new}",
+            f"--username={NAME}",
+            f"--pwfile={self.password_file}",
+        ]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += ["--no-sync"] if self.settings.get("fsync") == "off" else []
@@ -167,9 +174,8 @@ class EmbeddedPostgres:
 
     def _spawn(self, command: list[str | Path], end_by: signal.Signals) -> subprocess.Popen[bytes]:
         """In a session of its own: control-C in the terminal must reach the HTTP server first."""
-        self._keep_previous_log()
         launcher = os.getpid()
-        with self.log_file.open("wb") as output:
+        with self._fresh_log() as output:
             return subprocess.Popen(  # noqa: S603 - the command is ours
                 command,
                 cwd=self.data_dir,
@@ -185,9 +191,11 @@ class EmbeddedPostgres:
                 preexec_fn=lambda: die_with_parent(launcher, end_by),  # noqa: PLW1509 - no lock is taken in it
             )
 
-    def _keep_previous_log(self) -> None:
+    def _fresh_log(self) -> IO[bytes]:
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        self.log_file.touch(mode=0o600)  # statements that failed are in it
+        return self.log_file.open("wb")
 
     def _wait_until_ready(self) -> None:
         """As long as it takes: recovery after a crash may take minutes, and giving up would only start it again."""
@@ -213,7 +221,9 @@ class EmbeddedPostgres:
 
     def _last_words(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if "FATAL" in line or "error:" in line), lines[-1] if lines else "")
+        return next(
+            (line for line in reversed(lines) if "FATAL" in line or "error:" in line), lines[-1] if lines else ""
+        )
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:

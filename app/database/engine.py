@@ -8,7 +8,7 @@ import psycopg
 import sqlalchemy.exc
 import structlog
 from pgvector.psycopg import register_vector_async
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, TooManyRequests
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -24,11 +24,19 @@ from app.errors import (
 
 log = structlog.get_logger()
 
-UNAVAILABLE = "Currently unable to handle the request"
-
-# Classes 08 connection, 53 resources, 57P shutdown, and single states; 40 is safe to send again, and SDKs do.
-_UNAVAILABLE_STATES = ("08", "53", "57P", "25006", "40001", "40P01", "55P03")
-_TIMEOUT_STATES = ("57014", "25P03", "25P04")
+# SQLSTATE or its beginning: classes 08 connection, 53 resources, 57P shutdown, and single states.
+_ANSWERS: tuple[tuple[tuple[str, ...], type[S3VectorsError], str], ...] = (
+    (("23505",), ConflictException, "The resource already exists"),
+    # Dropped between the look-up in the catalog and its use.
+    (("42P01",), NotFoundException, "The specified index could not be found"),
+    (("57014", "25P03", "25P04"), RequestTimeoutException, "The request timed out"),
+    # Safe to send again, and SDKs do.
+    (
+        ("08", "53", "57P", "25006", "40001", "40P01", "55P03"),
+        ServiceUnavailableException,
+        "Currently unable to handle the request",
+    ),
+)
 
 # A cached generic plan took 245 ms for a filter that a custom plan answers in 5 ms, and jit costs more than it gives.
 _SESSION = "-c jit=off -c plan_cache_mode=force_custom_plan -c lock_timeout=5s -c statement_timeout={timeout}s"
@@ -79,27 +87,17 @@ def translated() -> Iterator[None]:
         yield
     except sqlalchemy.exc.DBAPIError as error:
         raise _answer_to(error.orig) from error
-    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+    except psycopg.Error as error:
         raise _answer_to(error) from error
 
 
 def _answer_to(error: BaseException | None) -> S3VectorsError:
-    state = getattr(error, "sqlstate", None) or ""
-    match error:
-        case TooManyRequests():
-            return TooManyRequestsException("Too many requests")
-        case PoolTimeout():
-            return ServiceUnavailableException(UNAVAILABLE)
-        case psycopg.errors.UniqueViolation():
-            return ConflictException("The resource already exists")
-        case psycopg.errors.UndefinedTable():
-            # Dropped between the look-up in the catalog and its use.
-            return NotFoundException("The specified index could not be found")
-        case _ if state.startswith(_TIMEOUT_STATES):
-            return RequestTimeoutException("The request timed out")
-        case _ if state.startswith(_UNAVAILABLE_STATES):
-            return ServiceUnavailableException(UNAVAILABLE)
-        case psycopg.OperationalError() if not state:  # the connection broke
-            return ServiceUnavailableException(UNAVAILABLE)
+    if isinstance(error, TooManyRequests):
+        return TooManyRequestsException("Too many requests")
+    # Without a state the server said nothing: the connection broke, or none was free in time.
+    state = getattr(error, "sqlstate", None) or ("08000" if isinstance(error, psycopg.OperationalError) else "")
+    for states, answer, message in _ANSWERS:
+        if state.startswith(states):
+            return answer(message)
     log.error("database_error", sqlstate=state, error=type(error).__name__, detail=str(error).splitlines()[:1])
     return InternalServerException("Internal server error")

@@ -36,33 +36,41 @@ class Segment(Struct, frozen=True):
         return -(2**63) + 2**64 * (self.index + 1) // self.count - 1
 
 
+class PageRequest(Struct, frozen=True):
+    segment: Segment
+    after: Cursor | None
+    limit: int
+    returned: Returned
+
+
 class Page(Struct, frozen=True):
     vectors: list[OutputVector]
     next: Cursor | None
 
 
-async def list_vectors(
-    connection: AsyncConnection, index: Index, segment: Segment, after: Cursor | None, limit: int, returned: Returned
-) -> Page:
+async def list_vectors(connection: AsyncConnection, index: Index, request: PageRequest) -> Page:
     """At most `limit` vectors, and none after the one that reaches 1 MB."""
-    rows = list(await connection.execute(_statement(table_of(index), segment, after, limit, returned)))
-    page = [row for row in rows[:limit] if row.bytes_before < MAX_LIST_VECTORS_PAGE_BYTES]
+    rows = list(await connection.execute(_statement(table_of(index), request)))
+    page = [row for row in rows[: request.limit] if row.bytes_before < MAX_LIST_VECTORS_PAGE_BYTES]
     more = len(rows) > len(page)
     return Page([output_vector(row) for row in page], Cursor(page[-1].hash, page[-1].key) if more else None)
 
 
-def _statement(
-    table: sa.Table, segment: Segment, after: Cursor | None, limit: int, returned: Returned
-) -> sa.Select[Any]:
+def _statement(table: sa.Table, request: PageRequest) -> sa.Select[Any]:
     """One row more than asked for tells whether another page follows."""
     hash_, key = hash_of(table), table.c.key
+    segment, after, returned = request.segment, request.after, request.returned
     # A comparison of rows is one range of the index segment_<id>; two comparisons joined by OR would filter it all.
-    start = sa.tuple_(hash_, key) > sa.tuple_(after.hash, after.key) if after else hash_ >= segment.first_hash
+    start = (
+        sa.tuple_(hash_, key) > sa.tuple_(sa.literal(after.hash, sa.BigInteger), after.key)
+        if after
+        else hash_ >= segment.first_hash
+    )
     chosen = (
         sa.select(hash_.label("hash"), *table.c, _bytes_before(table, returned))
         .where(start, hash_ <= segment.last_hash)
         .order_by(hash_, key)
-        .limit(limit + 1)
+        .limit(request.limit + 1)
         .subquery("chosen")
     )
     # Text is made of what goes out only.

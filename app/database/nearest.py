@@ -1,7 +1,7 @@
 """How a search runs: exact or approximate; either way min(topK, matches) vectors come back.
 
-HNSW walks the graph and throws away what a filter refuses, so with a filter it loses rows, and the planner prefers it all
-the same.  Therefore the server chooses: filters and small tables are searched exactly, the rest through HNSW, and
+HNSW walks the graph and throws away what a filter refuses, so with a filter it loses rows, and the planner prefers it
+all the same.  Therefore the server chooses: filters and small tables are searched exactly, the rest through HNSW, and
 whatever HNSW leaves short is searched exactly again.
 """
 
@@ -31,7 +31,7 @@ EXACT_UP_TO_ROWS = 5_000
 # Recall@10 on real queries with ef_construction 200: 0.964 at 80, 0.983 at 160, 0.988 at 240.
 MIN_EF_SEARCH = 160
 
-FLOAT32_MAX = sa.literal_column("3.4028234663852886e38::float8")
+FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
 
 
 class Search(Struct, frozen=True):

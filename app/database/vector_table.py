@@ -6,7 +6,8 @@
         metadata                jsonb NOT NULL,      -- filterable keys
         non_filterable_metadata jsonb NOT NULL       -- never indexed
     ) WITH (toast_tuple_target = 3584);
-    CREATE INDEX hnsw_42 ON vectors.index_42 USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 200);
+    CREATE INDEX hnsw_42 ON vectors.index_42 USING hnsw (embedding vector_cosine_ops)
+        WITH (m = 16, ef_construction = 200);
     CREATE INDEX gin_42 ON vectors.index_42 USING gin (metadata jsonb_path_ops);
     CREATE INDEX segment_42 ON vectors.index_42 (hashtextextended(key, 0), key);
 
@@ -29,6 +30,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import NullType
 
 from app.database.catalog import Index
+from app.database.ddl import ddl
 from app.shapes import DistanceMetric, OutputVector
 
 # pgvector indexes up to 2,000 dimensions of vector and 4,000 of halfvec; the API allows 4,096.
@@ -71,7 +73,7 @@ def vector_table(index_id: int, dimension: int, metric: DistanceMetric) -> sa.Ta
         sa.Column("embedding", VECTOR(dimension), nullable=False),
         sa.Column("metadata", JSONB, nullable=False),
         sa.Column("non_filterable_metadata", JSONB, nullable=False),
-        # Filterable metadata stays beside the embedding, long text goes to TOAST: exact search reads the first two only.
+        # Filterable metadata stays beside the embedding, long text goes to TOAST: exact search does not read it.
         postgresql_with={"toast_tuple_target": min(MAX_TUPLE_TARGET, 4 * dimension + 2_048)},
     )
     kind = "vector" if dimension <= MAX_VECTOR_DIMENSION else "halfvec"
@@ -127,18 +129,18 @@ async def create_vector_table(connection: AsyncConnection, index: Index) -> None
     for table_index in sorted(table.indexes, key=lambda i: str(i.name)):
         await connection.execute(CreateIndex(table_index))
     # An ARN has been matched against its pattern: letters, digits, and no quote.
-    comment = sa.DDL("COMMENT ON TABLE %(fullname)s IS '%(arn)s'", context={"arn": index.arn})
+    comment = ddl("COMMENT ON TABLE %(fullname)s IS '%(arn)s'", arn=index.arn)
     await connection.execute(comment.against(table))
 
 
 def _storage(dimension: int) -> sa.DDL:
     """PLAIN embeddings are never detoasted; those that do not fit a page must go out of line."""
     storage = "PLAIN" if dimension <= MAX_PLAIN_DIMENSION else "EXTERNAL"
-    return sa.DDL("ALTER TABLE %(fullname)s ALTER COLUMN embedding SET STORAGE %(storage)s", context={"storage": storage})
+    return ddl("ALTER TABLE %(fullname)s ALTER COLUMN embedding SET STORAGE %(storage)s", storage=storage)
 
 
 # The planner estimates filters by the commonest values; with 1,000 of them it was within twice the truth.
-_STATISTICS = sa.DDL("ALTER TABLE %(fullname)s ALTER COLUMN metadata SET STATISTICS 1000")
+_STATISTICS = ddl("ALTER TABLE %(fullname)s ALTER COLUMN metadata SET STATISTICS 1000")
 
 
 async def upsert(connection: AsyncConnection, index: Index, vectors: Sequence[StoredVector]) -> None:
@@ -149,19 +151,23 @@ async def upsert(connection: AsyncConnection, index: Index, vectors: Sequence[St
 
 def _upsert_statement(table: sa.Table) -> sa.Executable:
     """One array a column: the statement has four parameters however many vectors come, and is prepared once."""
-    rows = sa.func.unnest(
-        sa.cast(sa.bindparam("key", type_=_PASSED), ARRAY(sa.Text)),
-        sa.cast(sa.bindparam("embedding", type_=_PASSED), ARRAY(VECTOR)),
-        sa.cast(sa.cast(sa.bindparam("metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
-        sa.cast(sa.cast(sa.bindparam("non_filterable_metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
-    ).table_valued("key", "embedding", "metadata", "non_filterable_metadata")
+    rows = (
+        sa.func.unnest(
+            sa.cast(sa.bindparam("key", type_=_PASSED), ARRAY(sa.Text)),
+            sa.cast(sa.bindparam("embedding", type_=_PASSED), ARRAY(VECTOR)),
+            sa.cast(sa.cast(sa.bindparam("metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
+            sa.cast(sa.cast(sa.bindparam("non_filterable_metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
+        )
+        .table_valued("key", "embedding", "metadata", "non_filterable_metadata", name="new")
+        .render_derived()
+    )
     new = upsert_into(table).from_select([c.name for c in table.c], sa.select(*rows.c))
     replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
     return new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced)
 
 
 async def delete(connection: AsyncConnection, index: Index, keys: Sequence[str]) -> None:
-    """Locks in the order of keys before it deletes, as upsert does: two batches never wait for each other in a circle."""
+    """Locks in the order of keys before it deletes, as upsert does: batches never wait for each other in a circle."""
     table = table_of(index)
     locked = (
         sa.select(table.c.key).where(table.c.key == sa.func.any(_keys(keys))).order_by(table.c.key).with_for_update()

@@ -40,14 +40,26 @@ async def drop_schema(connection: AsyncConnection, name: str) -> None:
 
 
 async def create_view(connection: AsyncConnection, schema: str, index: Index) -> None:
-    """An index is never refused for its view: one that cannot be made is logged."""
     rows = sa.select(*table_of(index).c)
-    # Of a deleted index of the same name, the view may still be there until its table is dropped.
-    old = sa.Table(index.arn.index_name, sa.MetaData(schema=schema))
+    view = sa.schema.CreateView(rows, index.arn.index_name, schema=schema)
+    await _attempt(connection, index, _drop(schema, index), view)
+
+
+async def drop_view(connection: AsyncConnection, schema: str, index: Index) -> None:
+    await _attempt(connection, index, _drop(schema, index))
+
+
+def _drop(schema: str, index: Index) -> sa.schema.DropView:
+    view = sa.Table(index.arn.index_name, sa.MetaData(schema=schema))
+    return sa.schema.DropView(view, if_exists=True)
+
+
+async def _attempt(connection: AsyncConnection, index: Index, *statements: sa.Executable) -> None:
+    """No request fails for its view: somebody may be reading it, or have built another upon it."""
     try:
         async with connection.begin_nested():
             await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
-            await connection.execute(sa.schema.DropView(old, if_exists=True))
-            await connection.execute(sa.schema.CreateView(rows, index.arn.index_name, schema=schema))
+            for statement in statements:
+                await connection.execute(statement)
     except sa.exc.DBAPIError as error:
-        log.warning("view_not_created", index=str(index.arn), reason=str(error.orig).splitlines()[0])
+        log.warning("view_not_changed", index=str(index.arn), reason=str(error.orig).splitlines()[0])

@@ -181,6 +181,9 @@ async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn, lock=True)
         await catalog.update_index(connection, index.id, deletion_time=sa.func.now())
+        bucket = await catalog.find_vector_bucket(connection, arn.bucket)
+        if bucket.schema_name:
+            await views.drop_view(connection, bucket.schema_name, index)
     server.deletion.wake()
     return DeleteIndexOutput()
 

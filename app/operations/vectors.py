@@ -11,7 +11,7 @@ from pgvector import Vector
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog, listing, vector_table
-from app.database.listing import Cursor, Segment
+from app.database.listing import Cursor, PageRequest, Segment
 from app.database.vector_table import Returned, StoredVector
 from app.errors import ValidationException, ValidationExceptionField
 from app.limits import MAX_VECTOR_KEY_BYTES
@@ -107,7 +107,8 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
         index = await catalog.find_index(connection, arn)
         bound_to = ("ListVectors", str(arn), index.id, segment, returned)
         after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
-        page = await listing.list_vectors(connection, index, segment, after, data.max_results or DEFAULT_PAGE, returned)
+        request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
+        page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
     return ListVectorsOutput(vectors=page.vectors, next_token=next_token)
 
@@ -136,8 +137,6 @@ def _stored(i: int, vector: PutInputVector, index: catalog.Index) -> StoredVecto
     try:
         embedding = to_float32(vector.data, index.dimension, index.distance_metric)
         metadata = {} if vector.metadata is None else vector.metadata
-        if not isinstance(metadata, dict):
-            raise InvalidMetadata("Metadata must be an object")
         filterable, non_filterable = split_metadata(metadata, index.non_filterable_metadata_keys or ())
     except InvalidVector as error:
         raise invalid_record(vector.key, f"vectors[{i}]", str(error)) from error

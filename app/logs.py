@@ -1,0 +1,44 @@
+"""One form for all logs, on standard error: our own through structlog, and those of granian."""
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+from structlog.types import Processor
+
+from app.settings import Settings
+
+Format = Literal["console", "json"]
+STAMPS: list[Processor] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper("iso", utc=True)]
+
+
+def configure_logs(settings: Settings) -> None:
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, *STAMPS, *renderers(settings.log_format)],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def renderers(form: Format) -> list[Processor]:
+    if form == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def granian_logs(form: Format) -> dict[str, Any]:
+    """For logging.config, which granian applies in each worker."""
+    return {
+        "formatters": {"ours": {"()": f"{__name__}.formatter", "form": form}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
+        "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False}},
+    }
+
+
+def formatter(form: Format) -> logging.Formatter:
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[remove, *renderers(form)], foreign_pre_chain=STAMPS
+    )

@@ -1,0 +1,98 @@
+"""The server's settings, read once from the environment variables of `docs/configuration.md`."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from app.unprivileged import closed_folder, unprivileged_user
+
+PREFIX = "PGS3VECTORS_"
+SECRETS = {"database_url", "root_secret_access_key"}
+SWITCH = {"on": True, "off": False}
+
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")]
+LogFormat = Annotated[Literal["console", "json"], Meta(description="console or json")]
+
+
+class InvalidSetting(Exception):
+    """The text names the variable and what it takes, never its value, which may be a secret."""
+
+
+def default_data_dir() -> Path:
+    """`.data` here, unless root starts the server where PostgreSQL's unprivileged user may not come, as in /root."""
+    here = Path(".data").absolute()
+    return here if closed_folder(here, unprivileged_user(here)) is None else Path("/var/lib/pgs3vectors")
+
+
+def default_workers() -> int:
+    """A worker fills a core; the other cores are PostgreSQL's."""
+    return min(2, os.cpu_count() or 1)
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The description is what a wrong value is answered with."""
+
+    database_url: Annotated[str, Meta(pattern="^postgres(ql)?://", description="a URL: postgresql://...")] | None = None
+    data_dir: Annotated[Path, Meta(description="a path")] = field(default_factory=default_data_dir)
+    host: Annotated[str, Meta(description="an address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")] = 8787
+    workers: Annotated[int, Meta(ge=1, le=256, description="a number, 1 to 256")] = field(
+        default_factory=default_workers
+    )
+    region: Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$", description="a region such as us-east-1")] = "us-east-1"
+    account_id: Annotated[str, Meta(pattern="^[0-9]{12}$", description="12 digits")] = "000000000000"
+    root_access_key_id: Annotated[str, Meta(pattern=r"^\w{3,128}$", description="3 to 128 letters and digits")] = ""
+    root_secret_access_key: Annotated[str, Meta(min_length=8, description="8 characters or more")] = ""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "console"
+    views: Annotated[bool, Meta(description="on or off")] = True
+    pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
+    clock_skew_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 900
+    statement_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 60
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """An empty variable counts as absent, which is how Compose passes one that is not set."""
+        given = {name: environment.get(variable(name), "") for name in cls.__struct_fields__}
+        values = {
+            name: SWITCH.get(value, value) if name == "views" else value for name, value in given.items() if value
+        }
+        try:
+            settings = msgspec.convert(values, cls, strict=False, dec_hook=to_path)
+        except msgspec.ValidationError as error:
+            raise InvalidSetting(expectation(str(error))) from None
+        if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
+            pair = (variable("root_access_key_id"), variable("root_secret_access_key"))
+            raise InvalidSetting(f"{pair[0]} and {pair[1]} must be set together or not at all.")
+        return settings
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, "..." if name in SECRETS else getattr(self, name)) for name in self.__struct_fields__]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+def variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def to_path(_: type, value: str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def expectation(validation_error: str) -> str:
+    """The library ends its message with the place: "... - at `$.port`"."""
+    name = re.findall(r"\$\.(\w+)", validation_error)[-1]
+    return f"{variable(name)} must be {description(name)}."
+
+
+def description(name: str) -> str:
+    hint = get_type_hints(Settings, include_extras=True)[name]
+    annotated = next((part for part in getattr(hint, "__args__", ()) if hasattr(part, "__metadata__")), hint)
+    return str(annotated.__metadata__[0].description)
