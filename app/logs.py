@@ -39,6 +39,4 @@ def granian_logs(form: Format) -> dict[str, Any]:
 
 def formatter(form: Format) -> logging.Formatter:
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    return structlog.stdlib.ProcessorFormatter(
-        processors=[remove, *renderers(form)], foreign_pre_chain=STAMPS
-    )
+    return structlog.stdlib.ProcessorFormatter(processors=[remove, *renderers(form)], foreign_pre_chain=STAMPS)

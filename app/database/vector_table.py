@@ -207,6 +207,11 @@ def output_vector(row: Any) -> OutputVector:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return OutputVector(
         key=row.key,
-        data=Raw(b'{"float32":' + row.data.encode() + b"}") if "data" in fields else UNSET,
+        data=_vector_data(row.data) if "data" in fields else UNSET,
         metadata=Raw(row.metadata.encode()) if "metadata" in fields else UNSET,
     )
+
+
+def _vector_data(text: str) -> Raw:
+    """JSON readers take -0 for the integer 0, which has no sign."""
+    return Raw(f'{{"float32":{text.replace("-0,", "-0.0,").replace("-0]", "-0.0]")}}}'.encode())

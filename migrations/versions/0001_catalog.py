@@ -42,7 +42,7 @@ def upgrade() -> None:
     op.create_table(
         "vector_indexes",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="table vectors.index_<id>"),
-        sa.Column("vector_bucket_id", sa.ForeignKey("s3_vectors.vector_buckets.id"), nullable=False),
+        sa.Column("vector_bucket_id", sa.BigInteger, sa.ForeignKey("s3_vectors.vector_buckets.id"), nullable=False),
         sa.Column("index_name", NAME, nullable=False),
         sa.Column("creation_time", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column("deletion_time", sa.DateTime(timezone=True)),

@@ -1,0 +1,51 @@
+"""What the operator reads when the server answers: where it is, the credentials, and a command to try."""
+
+import shlex
+import socket
+import sys
+import time
+from threading import Thread
+
+from app.credentials import Credentials, credentials_file
+from app.settings import Settings
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not what to listen on
+
+
+def announce_when_ready(settings: Settings, address: str, created: Credentials | None) -> None:
+    """The thread waits for the workers while the caller, as granian demands, runs them."""
+    Thread(target=_announce, args=(settings, ANY_ADDRESS.get(address, address), created), daemon=True).start()
+
+
+def _announce(settings: Settings, address: str, created: Credentials | None) -> None:
+    while not answers(address, settings.port):
+        time.sleep(0.02)
+    sys.stdout.write("".join(f"{line}\n" for line in lines(settings, endpoint(address, settings.port), created)))
+    sys.stdout.flush()
+
+
+def answers(address: str, port: int) -> bool:
+    """An empty request is refused by the HTTP parser of a worker that is up, and never becomes a logged request."""
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            connection.sendall(b"?\r\n\r\n")
+            return connection.recv(1) != b""
+    except OSError:
+        return False
+
+
+def endpoint(address: str, port: int) -> str:
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def lines(settings: Settings, url: str, created: Credentials | None) -> list[str]:
+    """A generated secret is shown once, when it is made."""
+    command = f"aws s3vectors list-vector-buckets --region {settings.region} --endpoint-url {url}"
+    file = credentials_file(settings)
+    if file.exists():
+        source = f"Root credentials: {file}"
+        command = f"AWS_SHARED_CREDENTIALS_FILE={shlex.quote(str(file))} {command}"
+    else:
+        source = "Root credentials: from the environment"
+    secret = [f"  {created.access_key_id} {created.secret_access_key}  (shown this once)"] if created else []
+    return [f"pgs3vectors answers at {url}", source, *secret, f"Try: {command}"]

@@ -1,0 +1,136 @@
+"""A PostgreSQL for the whole run, migrated databases on it, and the real server with a real client."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import boto3
+import psycopg
+import pytest
+from botocore.config import Config
+
+from app.database.embedded import EmbeddedPostgres
+from app.database.floors import check_versions
+from app.database.migrations import migrate
+from app.settings import Settings
+from tests.server_process import running
+
+FAST = {"fsync": "off", "shared_buffers": "64MB", "maintenance_work_mem": "64MB"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A superuser's URL: of TEST_DATABASE_URL, else of a server of our own."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    with open_directory() as directory, EmbeddedPostgres(directory / "data", FAST) as embedded:
+        yield embedded.url
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """Unlike tmp_path, the user to whom root hands PostgreSQL may enter it."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with open_directory() as directory:
+        yield directory / "data"
+
+
+def named(url: str, database: str) -> str:
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
+
+
+@pytest.fixture(scope="session")
+def copied_database(postgres: str) -> Iterator[Callable[[], str]]:
+    """Copies of a template that is migrated once; all are dropped at the end."""
+    made: list[str] = []
+
+    def create(template: str = "template1") -> str:
+        made.append(f"test_{uuid4().hex}")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+        return made[-1]
+
+    migrated = create()
+    with psycopg.connect(named(postgres, migrated)) as connection:
+        check_versions(connection)
+    migrate(named(postgres, migrated))
+    yield lambda: named(postgres, create(migrated))
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def database_url(copied_database: Callable[[], str]) -> str:
+    """The database of `endpoint`, shared by all tests."""
+    return copied_database()
+
+
+@pytest.fixture
+def own_database_url(copied_database: Callable[[], str]) -> str:
+    """An empty migrated database for one test."""
+    return copied_database()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str) -> Settings:
+    """Of the server behind `endpoint`, with the credentials of AWS's own documentation."""
+    return Settings(
+        database_url=database_url,
+        root_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        root_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    )
+
+
+@pytest.fixture(scope="session")
+def endpoint(settings: Settings) -> Iterator[str]:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(
+            "--data-dir",
+            directory,
+            DATABASE_URL=settings.database_url or "",
+            ROOT_ACCESS_KEY_ID=settings.root_access_key_id,
+            ROOT_SECRET_ACCESS_KEY=settings.root_secret_access_key,
+            LOG_LEVEL="warning",
+        ) as server,
+    ):
+        printed = server.wait_until_ready()
+        assert server.endpoint in printed, printed
+        yield server.endpoint
+
+
+@pytest.fixture(scope="session")
+def s3vectors(endpoint: str, settings: Settings) -> Any:
+    """No hidden retries, and bad input reaches the server."""
+    return boto3.client(
+        "s3vectors",
+        endpoint_url=endpoint,
+        region_name=settings.region,
+        aws_access_key_id=settings.root_access_key_id,
+        aws_secret_access_key=settings.root_secret_access_key,
+        config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+    )
+
+
+@pytest.fixture
+def bucket(s3vectors: Any) -> Iterator[str]:
+    name = f"test-{uuid4().hex}"
+    s3vectors.create_vector_bucket(vectorBucketName=name)
+    yield name
+    for page in s3vectors.get_paginator("list_indexes").paginate(vectorBucketName=name):
+        for index in page["indexes"]:
+            s3vectors.delete_index(vectorBucketName=name, indexName=index["indexName"])
+    s3vectors.delete_vector_bucket(vectorBucketName=name)

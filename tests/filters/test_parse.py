@@ -1,0 +1,159 @@
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.errors import ValidationException, ValidationExceptionField
+from app.filters.nodes import And, Compare, Equals, Exists, In, Node, NotEquals, NotIn, Or, StartsWith
+from app.filters.parse import parse_filter
+from app.limits import MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
+
+A = Equals("a", 1)
+
+ACCEPTED: list[tuple[str, Node]] = [
+    ('{"genre": "jazz"}', Equals("genre", "jazz")),
+    ('{"year": 1959}', Equals("year", 1959)),
+    ('{"live": true}', Equals("live", True)),
+    ('{"genre": {"$eq": ""}}', Equals("genre", "")),
+    ('{"genre": {"$ne": "jazz"}}', NotEquals("genre", "jazz")),
+    ('{"year": {"$gt": 1959}}', Compare("year", ">", 1959)),
+    ('{"year": {"$gte": 1959.5}}', Compare("year", ">=", 1959.5)),
+    ('{"year": {"$lt": -1}}', Compare("year", "<", -1)),
+    ('{"year": {"$lte": 1e300}}', Compare("year", "<=", 1e300)),
+    ('{"genre": {"$in": ["jazz", 5, 1.5, false]}}', In("genre", ("jazz", 5, 1.5, False))),
+    ('{"genre": {"$nin": ["jazz"]}}', NotIn("genre", ("jazz",))),
+    ('{"genre": {"$exists": true}}', Exists("genre", present=True)),
+    ('{"genre": {"$exists": false}}', Exists("genre", present=False)),
+    ('{"title": {"$startsWith": "So W"}}', StartsWith("title", "So W")),
+    ('{"n": {"$gte": 0, "$lte": 5}}', And((Compare("n", ">=", 0), Compare("n", "<=", 5)))),
+    ('{"$and": [{"a": 1}]}', And((A,))),
+    ('{"$or": [{"a": 1}, {"$and": [{"a": 1}, {"a": 1}]}]}', Or((A, And((A, A))))),
+    ('{"": "x"}', Equals("", "x")),
+    ('{"loc.page": 5}', Equals("loc.page", 5)),
+    ('{"a": "NaN"}', Equals("a", "NaN")),
+    ('{"a": 18446744073709551617}', Equals("a", 2**64 + 1)),
+    (r'{"a": "\ud83d\ude00"}', Equals("a", "😀")),
+]
+
+REFUSED = [
+    "null",
+    '"a"',
+    "[]",
+    "{}",
+    '{"a": 1, "b": 2}',
+    '{"$and": [{"a": 1, "b": 2}]}',
+    '{"$and": [{"a": 1}], "b": "x"}',
+    '{"$and": [{"a": 1}], "$or": [{"a": 1}]}',
+    '{"$and": []}',
+    '{"$or": {}}',
+    '{"$or": {"a": 1}}',
+    '{"$or": [1]}',
+    '{"$or": [{}]}',
+    '{"a": null}',
+    '{"a": ["x"]}',
+    '{"a": {}}',
+    '{"a": {"x": 1}}',
+    '{"a": {"$eq": "a", "x": 1}}',
+    '{"a": {"$and": [{"b": 1}]}}',
+    '{"a": {"$eg": 1}}',
+    '{"a": {"$not": {"$eq": 1}}}',
+    '{"a": {"$regex": "x"}}',
+    '{"$schema": "x"}',
+    '{"$eq": 1}',
+    '{"$not": {"a": 1}}',
+    '{"$nor": [{"a": 1}]}',
+    '{"a": {"$eq": null}}',
+    '{"a": {"$eq": ["x"]}}',
+    '{"a": {"$eq": {"b": 1}}}',
+    '{"a": {"$ne": null}}',
+    '{"a": {"$gt": "5"}}',
+    '{"a": {"$gt": "NaN"}}',
+    '{"a": {"$gte": true}}',
+    '{"a": {"$lt": null}}',
+    '{"a": {"$lte": [1]}}',
+    '{"a": {"$in": []}}',
+    '{"a": {"$in": "x"}}',
+    '{"a": {"$in": [null]}}',
+    '{"a": {"$in": [["x"]]}}',
+    '{"a": {"$nin": [{"x": 1}]}}',
+    '{"a": {"$nin": []}}',
+    '{"a": {"$exists": 1}}',
+    '{"a": {"$exists": "true"}}',
+    '{"a": {"$startsWith": 1}}',
+    '{"a": {"$startsWith": ["x"]}}',
+    r'{"a\u0000": 1}',
+    r'{"a": "\u0000"}',
+    r'{"a": {"$in": ["x", "\u0000"]}}',
+    r'{"a": {"$startsWith": "\u0000"}}',
+    r'{"a": "\ud800"}',
+    r'{"\udfff": 1}',
+    '{"a": NaN}',
+    '{"a": {"$in": [Infinity]}}',
+    '{"a": {"$gt": -Infinity}}',
+    pytest.param('{"a": 1' + "0" * 309 + "}", id="an integer that no double can hold"),
+]
+
+NON_FILTERABLE = [
+    '{"text": "x"}',
+    '{"text": {"$exists": true}}',
+    '{"$and": [{"a": 1}, {"text": "x"}]}',
+    '{"$or": [{"a": 1}, {"$and": [{"text": {"$ne": "x"}}]}]}',
+]
+
+
+@pytest.mark.parametrize(("text", "node"), ACCEPTED)
+def test_accepted(text: str, node: Node) -> None:
+    # By repr, since 1, 1.0 and true are equal in Python.
+    assert repr(parse_filter(json.loads(text), ["text"])) == repr(node)
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused(text: str) -> None:
+    assert refusal(json.loads(text)) == "Invalid filter"
+
+
+@pytest.mark.parametrize("text", NON_FILTERABLE)
+def test_non_filterable_keys_are_refused_wherever_they_stand(text: str) -> None:
+    assert refusal(json.loads(text)) == "Invalid use of non-filterable metadata in filter"
+
+
+def test_bounds_are_inclusive() -> None:
+    parse_filter(nested(MAX_FILTER_DEPTH), ())
+    parse_filter({"a": {"$in": [1] * MAX_FILTER_CONSTRAINTS}}, ())
+    parse_filter({"$or": [{"a": 1}] * MAX_FILTER_CONSTRAINTS}, ())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda: nested(MAX_FILTER_DEPTH + 1), id="one level too deep"),
+        pytest.param(lambda: nested(10_000), id="10,000 levels"),
+        pytest.param(lambda: {"$or": [{"a": 1}] * (MAX_FILTER_CONSTRAINTS + 1)}, id="one node too many"),
+        pytest.param(lambda: {"$or": [{"a": 1}] * 10_000}, id="10,000 nodes"),
+        pytest.param(lambda: {"$or": [{"a": {"$in": [1] * 100}}] * 100}, id="100 lists of 100 values"),
+        pytest.param(lambda: {"a": {"$in": [1] * 100_000}}, id="$in of 100,000 values"),
+        pytest.param(lambda: {"a": {f"${i}": 1 for i in range(100_000)}}, id="100,000 operators"),
+    ],
+)
+def test_oversized_filters_are_refused_in_less_than_100_ms(build: Callable[[], Any]) -> None:
+    document = build()
+    started = time.perf_counter()
+    assert refusal(document) == "Invalid filter"
+    assert time.perf_counter() - started < 0.1
+
+
+def nested(depth: int) -> dict[str, Any]:
+    document: dict[str, Any] = {"a": 1}
+    for _ in range(depth - 1):
+        document = {"$and": [document]}
+    return document
+
+
+def refusal(document: Any) -> str | None:
+    with pytest.raises(ValidationException) as raised:
+        parse_filter(document, ["text"])
+    error = raised.value
+    assert error.field_list == (ValidationExceptionField("filter", str(error.message)),)
+    return error.message
