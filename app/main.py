@@ -6,16 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from litestar import Litestar
-from litestar.datastructures import State
-from litestar.di import Provide
 
 from app.arns import Account
 from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
-from app.authorization import Caller
 from app.credentials import root_credentials
 from app.database import catalog
 from app.database.deletion import Deletion
@@ -67,11 +64,6 @@ def create_app(settings: Settings) -> Application:
     home = Account(settings.account_id, settings.region)
     litestar = Litestar(
         route_handlers=OPERATIONS,
-        dependencies={
-            "server": Provide(_server, sync_to_thread=False),
-            "caller": Provide(_caller, sync_to_thread=False),
-            "resource_arn": Provide(_resource_arn, sync_to_thread=False),
-        },
         exception_handlers={Exception: litestar_response},
         lifespan=[partial(_lifespan, settings=settings)],
         openapi_config=None,
@@ -117,17 +109,3 @@ async def _lifespan(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         dropping.cancel()
         await asyncio.gather(dropping, return_exceptions=True)
         await database.close()
-
-
-def _server(state: State) -> Server:
-    server: Server = state.server
-    return server
-
-
-def _caller(scope: Scope) -> Caller:
-    caller: Caller = scope["state"]["caller"]
-    return caller
-
-
-def _resource_arn(scope: Scope) -> Any:
-    return scope["state"]["resource_arn"]

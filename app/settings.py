@@ -37,7 +37,9 @@ def default_workers() -> int:
 class Settings(Struct, frozen=True, kw_only=True):
     """The description is what a wrong value is answered with."""
 
-    database_url: Annotated[str, Meta(pattern="^postgres(ql)?://", description="a URL: postgresql://...")] | None = None
+    database_url: (
+        Annotated[str, Meta(pattern="^postgres(ql)?://", description="a URL as postgresql://host/name")] | None
+    ) = None
     data_dir: Annotated[Path, Meta(description="a path")] = field(default_factory=default_data_dir)
     host: Annotated[str, Meta(description="an address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")] = 8787

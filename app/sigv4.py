@@ -146,7 +146,7 @@ def canonical_path(raw_path: bytes) -> bytes:
             segments.pop()
         elif segment not in (b"", b"."):
             segments.append(segment)
-    slash = b"/" if segments and raw_path.endswith((b"/", b"/.", b"/..")) else b""
+    slash = b"/" if segments and raw_path.endswith(b"/") else b""
     return quote_from_bytes(b"/" + b"/".join(segments) + slash, safe="/").encode()
 
 
@@ -204,15 +204,14 @@ def _check_complete(parameters: dict[str, str], timestamp: str) -> None:
 
 
 def _check_signed_headers(request: SignedRequest, signed_headers: Sequence[str], date_header: str) -> None:
-    """An x-amz-* header that nobody signed could have been added on the way."""
+    """An x-amz-* header that nobody signed could have been added on the way; a name in capitals is in no request."""
     if "host" not in signed_headers:
         raise InvalidSignatureException("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     _check_signed(date_header, signed_headers)
     for name, _ in request.headers:
         if name.startswith(b"x-amz-"):
             _check_signed(name.decode("latin-1"), signed_headers)
-    ordered = sorted({name.lower() for name in signed_headers})
-    if list(signed_headers) != ordered or not all(map(request.values, signed_headers)):
+    if list(signed_headers) != sorted(set(signed_headers)) or not all(map(request.values, signed_headers)):
         raise InvalidSignatureException(MISMATCH)
 
 

@@ -21,8 +21,8 @@ class ServerProcess:
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port), *options],
-            env=environment(**settings),
+            [sys.executable, "-m", "app.cli", "serve", *options],
+            env=environment(**{"PORT": str(self.port), **settings}),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -34,6 +34,10 @@ class ServerProcess:
     def wait_until_ready(self) -> str:
         """All that was printed until then."""
         return "".join(until(self.lines, "Try: "))
+
+    def rest(self) -> str:
+        """All that is printed until the end."""
+        return "".join(iter(lambda: self.lines.get(timeout=START_SECONDS), ""))
 
     def terminate(self, by: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(by)

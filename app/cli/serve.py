@@ -69,7 +69,9 @@ def free_address(settings: Settings) -> str:
     except socket.gaierror:
         raise InvalidSetting(f"{variable('host')} must be an address to listen on.") from None
     except OSError as error:
-        raise PortTaken(f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+        raise PortTaken(
+            f"Cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}."
+        ) from None
     return str(address[0])
 
 

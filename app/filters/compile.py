@@ -4,7 +4,7 @@ import json
 from typing import Any, assert_never
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 
 from app.filters.nodes import And, Compare, Equals, Exists, In, Node, NotEquals, NotIn, Or, Scalar, StartsWith
 
@@ -39,11 +39,12 @@ def compile_filter(node: Node, metadata: sa.ColumnElement[Any]) -> Condition:  #
 def _holds_any(metadata: sa.ColumnElement[Any], key: str, *values: Scalar) -> Condition:
     """A list holds each of its elements.
 
-    Containment is typed, so 5 is not "5", and at the top level GIN serves it: a BitmapOr of one scan per document.
-    Two documents a value, because a list does not contain the scalar, nor a scalar the list.
+    Containment is typed, so 5 is not "5", and at the top level GIN serves it.  Two documents a value, because a list
+    does not contain the document of a scalar, nor the reverse; one array for all, because the statement then has one
+    parameter and one text however many values there are.
     """
     documents = [document for value in values for document in ({key: value}, {key: [value]})]
-    return sa.or_(*(metadata.bool_op("@>")(sa.literal(document, JSONB)) for document in documents))
+    return metadata.bool_op("@>")(sa.any_(sa.literal(documents, ARRAY(JSONB))))
 
 
 def _matches(metadata: sa.ColumnElement[Any], path: str) -> Condition:

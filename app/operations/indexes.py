@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
-from litestar import post
+from litestar import HttpMethod
 from msgspec import Struct
 
 from app.arns import IndexArn, index_of
@@ -15,6 +15,7 @@ from app.database import catalog, views
 from app.database.vector_table import create_vector_table
 from app.encryption import effective_encryption
 from app.errors import ValidationException, ValidationExceptionField
+from app.operation import operation
 from app.server import Server
 from app.shapes import (
     DistanceMetric,
@@ -97,7 +98,7 @@ class DeleteIndexOutput(Output):
     pass
 
 
-@post("/CreateIndex", status_code=200)
+@operation(HttpMethod.POST, "/CreateIndex")
 async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -> CreateIndexOutput:
     arn = index_of(data.bucket(caller.home), data.index_name)
     authorize(caller, "CreateIndex", arn)
@@ -125,7 +126,7 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
     return CreateIndexOutput(index_arn=str(arn))
 
 
-@post("/GetIndex", status_code=200)
+@operation(HttpMethod.POST, "/GetIndex")
 async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetIndexOutput:
     arn = data.index(caller.home)
     authorize(caller, "GetIndex", arn)
@@ -147,7 +148,7 @@ async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetI
     )
 
 
-@post("/ListIndexes", status_code=200)
+@operation(HttpMethod.POST, "/ListIndexes")
 async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -> ListIndexesOutput:
     arn = data.bucket(caller.home)
     authorize(caller, "ListIndexes", arn)
@@ -173,7 +174,7 @@ async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -
     )
 
 
-@post("/DeleteIndex", status_code=200)
+@operation(HttpMethod.POST, "/DeleteIndex")
 async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -> DeleteIndexOutput:
     """Invisible with the commit; the table goes in the background."""
     arn = data.index(caller.home)

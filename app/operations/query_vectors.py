@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from litestar import post
+from litestar import HttpMethod
 from msgspec import UNSET, Raw, UnsetType
 
 from app.authorization import Caller, authorize
@@ -14,6 +14,7 @@ from app.errors import ValidationException, ValidationExceptionField
 from app.filters.compile import compile_filter
 from app.filters.parse import parse_filter
 from app.limits import MAX_TOP_K
+from app.operation import operation
 from app.server import Server
 from app.shapes import DistanceMetric, IndexInput, Output, VectorData
 from app.vector_data import ZERO_NORM, Float32Vector, InvalidVector, to_float32
@@ -42,7 +43,7 @@ class QueryVectorsOutput(Output):
     distance_metric: DistanceMetric
 
 
-@post("/QueryVectors", status_code=200)
+@operation(HttpMethod.POST, "/QueryVectors")
 async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server) -> QueryVectorsOutput:
     arn = data.index(caller.home)
     authorize(caller, "QueryVectors", arn)

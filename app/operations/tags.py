@@ -2,21 +2,23 @@
 
 from typing import Annotated
 
-from litestar import delete, get, post
-from litestar.params import Parameter
+from litestar import HttpMethod
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import IndexArn, VectorBucketArn, parse_arn
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Input, Length, Required
 from app.database import catalog
+from app.operation import operation
 from app.server import Server
 from app.shapes import Output, TagKey, Tags
 from app.tags import check_number, check_tags
 
+ResourceArn = Annotated[str, Length(0, 1011)]
+
 
 class ListTagsForResourceInput(Input, frozen=True):
-    resource_arn: Required[Annotated[str, Length(0, 1011)]] = ABSENT
+    resource_arn: Required[ResourceArn] = ABSENT
 
 
 class ListTagsForResourceOutput(Output):
@@ -24,8 +26,7 @@ class ListTagsForResourceOutput(Output):
 
 
 class TagResourceInput(Input, frozen=True):
-    """The body; the resource is in the path."""
-
+    resource_arn: Required[ResourceArn] = ABSENT
     tags: Required[Tags] = ABSENT
 
 
@@ -33,7 +34,8 @@ class TagResourceOutput(Output):
     pass
 
 
-class UntagResourceInput(ListTagsForResourceInput, frozen=True):
+class UntagResourceInput(Input, frozen=True):
+    resource_arn: Required[ResourceArn] = ABSENT
     tag_keys: Required[list[TagKey]] = ABSENT
 
 
@@ -41,17 +43,19 @@ class UntagResourceOutput(Output):
     pass
 
 
-@get("/tags")
-async def list_tags_for_resource(resource_arn: str, caller: Caller, server: Server) -> ListTagsForResourceOutput:
-    arn = _resource(resource_arn)
+@operation(HttpMethod.GET, "/tags")
+async def list_tags_for_resource(
+    data: ListTagsForResourceInput, caller: Caller, server: Server
+) -> ListTagsForResourceOutput:
+    arn = parse_arn(data.resource_arn)
     authorize(caller, "ListTagsForResource", arn)
     async with server.database.transaction() as connection:
         return ListTagsForResourceOutput(tags=(await _find(connection, arn)).tags)
 
 
-@post("/tags", status_code=200)
-async def tag_resource(data: TagResourceInput, resource_arn: str, caller: Caller, server: Server) -> TagResourceOutput:
-    arn = _resource(resource_arn)
+@operation(HttpMethod.POST, "/tags")
+async def tag_resource(data: TagResourceInput, caller: Caller, server: Server) -> TagResourceOutput:
+    arn = parse_arn(data.resource_arn)
     authorize(caller, "TagResource", arn)
     check_tags(data.tags)
     async with server.database.transaction() as connection:
@@ -62,25 +66,15 @@ async def tag_resource(data: TagResourceInput, resource_arn: str, caller: Caller
     return TagResourceOutput()
 
 
-@delete("/tags", status_code=200)
-async def untag_resource(
-    resource_arn: str,
-    caller: Caller,
-    server: Server,
-    tag_keys: Annotated[list[str] | None, Parameter(query="tagKeys")] = None,
-) -> UntagResourceOutput:
-    arn = _resource(resource_arn)
+@operation(HttpMethod.DELETE, "/tags")
+async def untag_resource(data: UntagResourceInput, caller: Caller, server: Server) -> UntagResourceOutput:
+    arn = parse_arn(data.resource_arn)
     authorize(caller, "UntagResource", arn)
-    request = UntagResourceInput(resource_arn=resource_arn, tag_keys=tag_keys or ABSENT)
     async with server.database.transaction() as connection:
         resource = await _find(connection, arn, lock=True)
-        kept = {key: value for key, value in resource.tags.items() if key not in request.tag_keys}
+        kept = {key: value for key, value in resource.tags.items() if key not in data.tag_keys}
         await _store(connection, resource, kept)
     return UntagResourceOutput()
-
-
-def _resource(text: str) -> VectorBucketArn | IndexArn:
-    return parse_arn(ListTagsForResourceInput(resource_arn=text).resource_arn)
 
 
 async def _find(

@@ -1,13 +1,14 @@
 """PutVectorBucketPolicy, GetVectorBucketPolicy and DeleteVectorBucketPolicy."""
 
 import msgspec
-from litestar import post
+from litestar import HttpMethod
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Required
 from app.database import catalog
 from app.errors import NotFoundException, ValidationException, ValidationExceptionField
 from app.limits import MAX_POLICY_BYTES
+from app.operation import operation
 from app.server import Server
 from app.shapes import Output, VectorBucketInput
 
@@ -36,7 +37,7 @@ class DeleteVectorBucketPolicyOutput(Output):
     pass
 
 
-@post("/PutVectorBucketPolicy", status_code=200)
+@operation(HttpMethod.POST, "/PutVectorBucketPolicy")
 async def put_vector_bucket_policy(
     data: PutVectorBucketPolicyInput, caller: Caller, server: Server
 ) -> PutVectorBucketPolicyOutput:
@@ -50,7 +51,7 @@ async def put_vector_bucket_policy(
     return PutVectorBucketPolicyOutput()
 
 
-@post("/GetVectorBucketPolicy", status_code=200)
+@operation(HttpMethod.POST, "/GetVectorBucketPolicy")
 async def get_vector_bucket_policy(
     data: GetVectorBucketPolicyInput, caller: Caller, server: Server
 ) -> GetVectorBucketPolicyOutput:
@@ -63,7 +64,7 @@ async def get_vector_bucket_policy(
     return GetVectorBucketPolicyOutput(policy=bucket.policy)
 
 
-@post("/DeleteVectorBucketPolicy", status_code=200)
+@operation(HttpMethod.POST, "/DeleteVectorBucketPolicy")
 async def delete_vector_bucket_policy(
     data: DeleteVectorBucketPolicyInput, caller: Caller, server: Server
 ) -> DeleteVectorBucketPolicyOutput:

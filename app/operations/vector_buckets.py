@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import sqlalchemy as sa
-from litestar import post
+from litestar import HttpMethod
 
 from app.arns import VectorBucketArn, vector_bucket_arn
 from app.authorization import Caller, authorize
@@ -12,6 +12,7 @@ from app.constraints import ABSENT, Input, Integer, Length, Range, Required
 from app.database import catalog, views
 from app.encryption import effective_encryption
 from app.errors import ConflictException
+from app.operation import operation
 from app.server import Server
 from app.shapes import (
     EncryptionConfiguration,
@@ -76,7 +77,7 @@ class DeleteVectorBucketOutput(Output):
     pass
 
 
-@post("/CreateVectorBucket", status_code=200)
+@operation(HttpMethod.POST, "/CreateVectorBucket")
 async def create_vector_bucket(
     data: CreateVectorBucketInput, caller: Caller, server: Server
 ) -> CreateVectorBucketOutput:
@@ -94,7 +95,7 @@ async def create_vector_bucket(
     return CreateVectorBucketOutput(vector_bucket_arn=str(arn))
 
 
-@post("/GetVectorBucket", status_code=200)
+@operation(HttpMethod.POST, "/GetVectorBucket")
 async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: Server) -> GetVectorBucketOutput:
     arn = data.bucket(caller.home)
     authorize(caller, "GetVectorBucket", arn)
@@ -110,7 +111,7 @@ async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: 
     )
 
 
-@post("/ListVectorBuckets", status_code=200)
+@operation(HttpMethod.POST, "/ListVectorBuckets")
 async def list_vector_buckets(data: ListVectorBucketsInput, caller: Caller, server: Server) -> ListVectorBucketsOutput:
     authorize(caller, "ListVectorBuckets", caller.home)
     prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
@@ -133,7 +134,7 @@ async def list_vector_buckets(data: ListVectorBucketsInput, caller: Caller, serv
     )
 
 
-@post("/DeleteVectorBucket", status_code=200)
+@operation(HttpMethod.POST, "/DeleteVectorBucket")
 async def delete_vector_bucket(
     data: DeleteVectorBucketInput, caller: Caller, server: Server
 ) -> DeleteVectorBucketOutput:

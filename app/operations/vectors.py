@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import post
+from litestar import HttpMethod
 from msgspec import Struct
 from pgvector import Vector
 
@@ -16,6 +16,7 @@ from app.database.vector_table import Returned, StoredVector
 from app.errors import ValidationException, ValidationExceptionField
 from app.limits import MAX_VECTOR_KEY_BYTES
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
+from app.operation import operation
 from app.server import Server
 from app.shapes import IndexInput, Output, OutputVector, VectorData, VectorKey
 from app.vector_data import InvalidVector, to_float32
@@ -69,7 +70,7 @@ class DeleteVectorsOutput(Output):
     pass
 
 
-@post("/PutVectors", status_code=200)
+@operation(HttpMethod.POST, "/PutVectors")
 async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> PutVectorsOutput:
     """All or nothing; of a key that comes twice the last record stays."""
     arn = data.index(caller.home)
@@ -84,7 +85,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     return PutVectorsOutput()
 
 
-@post("/GetVectors", status_code=200)
+@operation(HttpMethod.POST, "/GetVectors")
 async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> GetVectorsOutput:
     arn = data.index(caller.home)
     authorize(caller, "GetVectors", arn)
@@ -95,7 +96,7 @@ async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> 
         return GetVectorsOutput(vectors=await vector_table.get(connection, index, data.keys, returned))
 
 
-@post("/ListVectors", status_code=200)
+@operation(HttpMethod.POST, "/ListVectors")
 async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -> ListVectorsOutput:
     arn = data.index(caller.home)
     authorize(caller, "ListVectors", arn)
@@ -113,7 +114,7 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     return ListVectorsOutput(vectors=page.vectors, next_token=next_token)
 
 
-@post("/DeleteVectors", status_code=200)
+@operation(HttpMethod.POST, "/DeleteVectors")
 async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Server) -> DeleteVectorsOutput:
     arn = data.index(caller.home)
     authorize(caller, "DeleteVectors", arn)

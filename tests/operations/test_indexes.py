@@ -81,7 +81,7 @@ def test_an_index_inherits_the_encryption_of_its_bucket(s3vectors: Any) -> None:
     ],
 )
 def test_constraints_answer_in_the_words_of_aws(
-    create_index: CreateIndex, s3vectors: Any, bucket: str, members: dict[str, Any], message: str
+    s3vectors: Any, bucket: str, members: dict[str, Any], message: str
 ) -> None:
     valid = {"indexName": "idx", "dataType": "float32", "dimension": 1, "distanceMetric": "cosine"}
     status, code, text, fields = refusal(lambda: s3vectors.create_index(vectorBucketName=bucket, **(valid | members)))
@@ -169,7 +169,7 @@ def test_every_dimension_stores_and_finds(
     assert [v["distance"] for v in found["vectors"]] == pytest.approx([0, furthest])
 
 
-def test_of_racing_creates_exactly_one_succeeds(s3vectors: Any, create_index: CreateIndex) -> None:
+def test_of_racing_creates_exactly_one_succeeds(create_index: CreateIndex) -> None:
     def attempt(_: int) -> str:
         try:
             create_index("race")

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, InvalidSetting, Settings, variable
+
+DOCUMENTATION = Path(__file__).parents[1] / "docs/configuration.md"
+
+
+def read(**given: str) -> Settings:
+    return Settings.from_environment({PREFIX + name: value for name, value in given.items()})
+
+
+def test_defaults() -> None:
+    settings = read()
+    assert (settings.host, settings.port, settings.region) == ("127.0.0.1", 8787, "us-east-1")
+    assert (settings.account_id, settings.database_url, settings.views) == ("000000000000", None, True)
+    assert settings.workers in {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("DATABASE_URL", "postgresql://db/vectors", "postgresql://db/vectors"),
+        ("DATA_DIR", "/srv/vectors", Path("/srv/vectors")),
+        ("PORT", "80", 80),
+        ("ACCOUNT_ID", "012345678901", "012345678901"),
+        ("VIEWS", "off", False),
+        ("VIEWS", "on", True),
+        ("LOG_FORMAT", "json", "json"),
+        ("REGION", "", "us-east-1"),
+    ],
+)
+def test_a_variable_becomes_a_value(name: str, text: str, value: object) -> None:
+    assert getattr(read(**{name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("DATABASE_URL", "mysql://db", "a URL as postgresql://host/name"),
+        ("PORT", "http", "a port, 1 to 65535"),
+        ("PORT", "0", "a port, 1 to 65535"),
+        ("PORT", "65536", "a port, 1 to 65535"),
+        ("WORKERS", "0", "a number, 1 to 256"),
+        ("WORKERS", "1.5", "a number, 1 to 256"),
+        ("REGION", "Mars", "a region such as us-east-1"),
+        ("ACCOUNT_ID", "42", "12 digits"),
+        ("ROOT_ACCESS_KEY_ID", "a/b", "3 to 128 letters and digits"),
+        ("ROOT_SECRET_ACCESS_KEY", "short", "8 characters or more"),
+        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("LOG_FORMAT", "xml", "console or json"),
+        ("VIEWS", "maybe", "on or off"),
+        ("POOL_SIZE", "0", "a number, 1 to 1000"),
+        ("CLOCK_SKEW_SECONDS", "-1", "a number of seconds, 1 or more"),
+        ("STATEMENT_TIMEOUT_SECONDS", "soon", "a number of seconds, 1 or more"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_expected(name: str, text: str, expected: str) -> None:
+    with pytest.raises(InvalidSetting) as raised:
+        read(**{name: text})
+    assert str(raised.value) == f"PGS3VECTORS_{name} must be {expected}."
+
+
+@pytest.mark.parametrize("name", ["ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"])
+def test_half_of_the_root_credentials_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSetting, match="together"):
+        read(**{name: "longenough"})
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = read(
+        DATABASE_URL="postgresql://a:hidden@b/c", ROOT_ACCESS_KEY_ID="key", ROOT_SECRET_ACCESS_KEY="hidden12"
+    )
+    assert "hidden" not in repr(settings) + str(settings) + str(settings.__rich_repr__())
+
+
+def test_every_setting_is_documented() -> None:
+    documented = DOCUMENTATION.read_text()
+    assert [name for name in Settings.__struct_fields__ if f"`{variable(name)}`" not in documented] == []
