@@ -15,7 +15,8 @@ MAX_TAGS = 50
 MAX_LIST_VECTORS_PAGE_BYTES = 1024 * 1024
 MAX_POLICY_BYTES = 20 * 1024
 
-# One constraint is one value that is compared; a query of a thousand ORs plans and runs in tens of milliseconds.
+# One constraint is one value that is compared.  Each matching row is checked against every value: 1,024 values against
+# 20,000 rows took 1.1 s when a third of them matched, 14 ms when none did.
 MAX_FILTER_CONSTRAINTS = 1_024
 MAX_FILTER_DEPTH = 32
 

@@ -33,6 +33,7 @@ def granian_logs(form: Format) -> dict[str, Any]:
     return {
         "formatters": {"ours": {"()": f"{__name__}.formatter", "form": form}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False}},
     }
 

@@ -5,6 +5,7 @@ Litestar routes, but does not decode: it reads "10" as a number, where the proto
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, get_type_hints
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
@@ -54,6 +55,12 @@ async def _decoded(request: LitestarRequest, decoder: msgspec.json.Decoder[In]) 
 def _tag_members(request: LitestarRequest, body: bytes, resource_arn: str) -> dict[str, Any]:
     """Members from all three places of a tag operation; the path names the resource, whatever the body says."""
     members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
-    if tag_keys := request.query_params.getall("tagKeys", []):
+    if tag_keys := _tag_keys(request.scope["query_string"]):
         members["tagKeys"] = tag_keys
     return members | {"resourceArn": resource_arn}
+
+
+def _tag_keys(query: bytes) -> list[str]:
+    """As they were signed: `+` is itself there, and would be a blank to Litestar."""
+    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
+    return [unquote_to_bytes(value).decode() for name, _, value in pairs if unquote_to_bytes(name) == b"tagKeys"]

@@ -18,15 +18,13 @@ import psycopg
 import structlog
 
 from app.database.embedded_binaries import EmbeddedError, binaries
+from app.database.embedded_process import end, last_words, spawn
 from app.database.embedded_tuning import tuned
-from app.parent_death import die_with_parent
 from app.unprivileged import closed_folder, unprivileged_user
 
 NAME = "pgs3vectors"  # of the superuser and of the database
 LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes, macOS 103
-FAST_SHUTDOWN_SECONDS = 60
 PROGRESS_SECONDS = 10
-ENVIRONMENT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH")  # no PGDATA, PGOPTIONS or the like
 
 log = structlog.get_logger()
 
@@ -131,7 +129,7 @@ class EmbeddedPostgres:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += ["--no-sync"] if self.settings.get("fsync") == "off" else []
         if self._spawn(command, signal.SIGKILL).wait() != 0:
-            raise EmbeddedError(f"initdb failed: {self._last_words()}")
+            raise EmbeddedError(f"initdb failed: {last_words(self.log_file)}")
         new.rename(self.cluster)
         self._sync_data_dir()
 
@@ -173,29 +171,7 @@ class EmbeddedPostgres:
         self._process = self._spawn([self._bin / "postgres", "-D", self.cluster, *options], signal.SIGINT)
 
     def _spawn(self, command: list[str | Path], end_by: signal.Signals) -> subprocess.Popen[bytes]:
-        """In a session of its own: control-C in the terminal must reach the HTTP server first."""
-        launcher = os.getpid()
-        with self._fresh_log() as output:
-            return subprocess.Popen(  # noqa: S603 - the command is ours
-                command,
-                cwd=self.data_dir,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {"LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[self._running],
-                start_new_session=True,
-                user=self._user.uid if self._user else None,
-                group=self._user.gid if self._user else None,
-                extra_groups=[] if self._user else None,
-                preexec_fn=lambda: die_with_parent(launcher, end_by),  # noqa: PLW1509 - no lock is taken in it
-            )
-
-    def _fresh_log(self) -> IO[bytes]:
-        if self.log_file.exists():
-            self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        self.log_file.touch(mode=0o600)  # statements that failed are in it
-        return self.log_file.open("wb")
+        return spawn(command, end_by, user=self._user, log_file=self.log_file, lock=self._running)
 
     def _wait_until_ready(self) -> None:
         """As long as it takes: recovery after a crash may take minutes, and giving up would only start it again."""
@@ -203,9 +179,9 @@ class EmbeddedPostgres:
         next_report = time.monotonic() + PROGRESS_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None:
-                raise EmbeddedError(f"PostgreSQL did not start: {self._last_words()} (see {self.log_file})")
+                raise EmbeddedError(f"PostgreSQL did not start: {last_words(self.log_file)} (see {self.log_file})")
             if time.monotonic() > next_report:
-                log.info("waiting for PostgreSQL", last_line=self._last_words())
+                log.info("waiting for PostgreSQL", last_line=last_words(self.log_file))
                 next_report += PROGRESS_SECONDS
             time.sleep(0.02)
 
@@ -218,12 +194,6 @@ class EmbeddedPostgres:
             return (self.cluster / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return []
-
-    def _last_words(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        return next(
-            (line for line in reversed(lines) if "FATAL" in line or "error:" in line), lines[-1] if lines else ""
-        )
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
@@ -251,17 +221,6 @@ class EmbeddedPostgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Fast shutdown writes a checkpoint; immediate shutdown leaves it to recovery."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(FAST_SHUTDOWN_SECONDS)
-    except subprocess.TimeoutExpired:
-        log.warning("PostgreSQL does not stop; forcing it")
-        process.send_signal(signal.SIGQUIT)
-        process.wait()
 
 
 def free_port() -> int:

@@ -78,3 +78,9 @@ def test_bad_tags_are_refused(s3vectors: Any, arn: str, bad: dict[str, str], mes
 )
 def test_resources_that_cannot_be_tagged(s3vectors: Any, resource: str, status: int, code: str) -> None:
     assert refusal(lambda: s3vectors.list_tags_for_resource(resourceArn=resource))[:2] == (status, code)
+
+
+def test_a_plus_in_a_tag_key_is_itself(s3vectors: Any, arn: str) -> None:
+    s3vectors.tag_resource(resourceArn=arn, tags={"a+b": "1", "a b": "2"})
+    s3vectors.untag_resource(resourceArn=arn, tagKeys=["a+b"])
+    assert tags(s3vectors, arn) == {"a b": "2"}
