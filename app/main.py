@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> Application:
         exception_handlers={Exception: litestar_response},
         lifespan=[partial(_lifespan, settings=settings)],
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=None,  # app.wire has counted it
     )
     operations = cast("Application", litestar)
@@ -106,6 +107,6 @@ async def _lifespan(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        dropping.cancel()
-        await asyncio.gather(dropping, return_exceptions=True)
+        deletion.stop()
+        await dropping
         await database.close()

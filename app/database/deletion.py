@@ -28,12 +28,18 @@ class Deletion:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._wake = asyncio.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ends `run` behind the transaction that it is in."""
+        self._stopping = True
+        self._wake.set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def run(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.clear()
             try:
                 await self.drop_deleted()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import botocore.session
 import pytest
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from app import errors
 from app.constraints import Input, Length, OneOf, Pattern, Range, RequiredTrait, TagPattern
@@ -24,9 +24,8 @@ MODULES = [vector_buckets, vector_bucket_policies, indexes, vectors, query_vecto
 OWN_RANGES = {"topK": Range(1, 100)}
 
 
-def operation(name: str) -> OperationModel:
-    model: OperationModel = MODEL.operation_model(name)
-    return model
+def operation(name: str) -> Any:
+    return MODEL.operation_model(name)
 
 
 def struct(name: str) -> Any:
@@ -84,7 +83,7 @@ def compare_members(ours: dict[str, Any], shape: StructureShape) -> None:
 
 
 def compare_constraints(member: str, found: list[Any], shape: Shape) -> None:
-    metadata = shape.metadata
+    metadata: Any = shape.metadata
     traits = {type(trait): trait for trait in found}
     if "enum" in metadata:
         assert traits[OneOf].values == tuple(metadata["enum"]), member

@@ -1,3 +1,6 @@
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -14,7 +17,7 @@ from app.filters.parse import parse_filter
 from app.shapes import DistanceMetric
 from tests.database.conftest import Library, Rows
 
-DIALECT = postgresql.psycopg.dialect()  # type: ignore[attr-defined]
+DIALECT: Any = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
 async def fill(database: Database, index: Index, number: int = 3_000) -> None:
@@ -31,8 +34,8 @@ async def fill(database: Database, index: Index, number: int = 3_000) -> None:
 
 async def plan(database: Database, statement: sa.Select[tuple[object, ...]]) -> str:
     """Of a statement with its values written in, without the sequential scan that small tables deserve."""
-    compiled = statement.compile(dialect=DIALECT)
-    processors = compiled._bind_processors  # type: ignore[attr-defined]  # noqa: SLF001 - EXPLAIN is no clause of theirs
+    compiled: Any = statement.compile(dialect=DIALECT)
+    processors = compiled._bind_processors  # noqa: SLF001 - EXPLAIN is no clause of theirs
     values = {name: processors.get(name, lambda v: v)(value) for name, value in compiled.params.items()}
     async with database.transaction() as connection:
         await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
@@ -69,7 +72,8 @@ async def test_each_dimension_has_its_hnsw_operand(
     library: Library, rows: Rows, dimension: int, metric: str, hnsw: str
 ) -> None:
     index = await library.create_index(dimension, metric)
-    definitions = dict(rows("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'vectors'"))
+    shown = rows("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'vectors'")
+    definitions = {row[0]: row[1] for row in shown}
     on = f"ON vectors.index_{index.id} USING "
     assert definitions == {
         f"index_{index.id}_pkey": f"CREATE UNIQUE INDEX index_{index.id}_pkey {on}btree (key)",
@@ -153,5 +157,5 @@ def test_segments_divide_all_hashes(count: int) -> None:
     segments = [Segment(i, count) for i in range(count)]
     assert segments[0].first_hash == -(2**63)
     assert segments[-1].last_hash == 2**63 - 1
-    for left, right in zip(segments, segments[1:], strict=False):
+    for left, right in pairwise(segments):
         assert left.last_hash + 1 == right.first_hash

@@ -31,7 +31,7 @@ async def test_long_names_are_cut_to_what_postgresql_keeps(library: Library, row
     first = await library.create_bucket(VectorBucketArn(Account("000000000000", "us-east-1"), name))
     second = await library.create_bucket(VectorBucketArn(Account("111111111111", "us-east-1"), name))
     assert (first.schema_name, second.schema_name) == (name, None)
-    assert rows(f"SELECT 1 FROM pg_namespace WHERE nspname = '{name}'") == [(1,)]  # noqa: S608 - of this test
+    assert rows(f"SELECT 1 FROM pg_namespace WHERE nspname = '{name}'") == [(1,)]
 
 
 async def test_deleted_tables_views_and_schemas_go(library: Library, database: Database, rows: Rows) -> None:
@@ -68,10 +68,12 @@ async def test_a_view_of_a_deleted_index_gives_its_name_to_the_next(
     for dimension in (2, 3):
         index = await library.create_index(dimension, name=name)
         async with database.transaction() as connection:
+            view = sa.Table(name, sa.MetaData(), schema="media")
+            kind = sa.func.format_type(sa.column("atttypid"), sa.column("atttypmod"))
+            attribute = sa.table("pg_attribute", sa.column("attrelid"), sa.column("attname"))
+            of_view = attribute.c.attrelid == sa.func.to_regclass(str(sa.schema.DropView(view)).split()[-1])
             columns = await connection.scalar(
-                sa.text(
-                    f"SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'media.\"{name}\"'::regclass AND attname = 'embedding'"
-                )
-            )  # noqa: S608, E501 - of this test
+                sa.select(kind).select_from(attribute).where(of_view, attribute.c.attname == "embedding")
+            )
             assert columns == f"vector({dimension})"
             await catalog.update_index(connection, index.id, deletion_time=sa.func.now())

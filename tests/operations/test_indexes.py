@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -132,7 +133,7 @@ def test_a_mix_of_names_and_arn_is_refused(s3vectors: Any, bucket: str) -> None:
     text = "Must specify either indexArn or both vectorBucketName and indexName"
     arn = f"arn:aws:s3vectors:us-east-1:000000000000:bucket/{bucket}/index/idx"
     for names in ({}, {"indexName": "idx"}, {"vectorBucketName": bucket, "indexArn": arn}):
-        assert refusal(lambda names=names: s3vectors.get_index(**names))[2] == text
+        assert refusal(partial(s3vectors.get_index, **names))[2] == text
 
 
 def test_indexes_are_listed_in_pages(s3vectors: Any, bucket: str, create_index: CreateIndex) -> None:

@@ -1,13 +1,13 @@
 """What the tests of operations write again and again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 
-def record(key: str, vector: list[float], **metadata: Any) -> dict[str, Any]:
+def record(key: str, vector: Sequence[float], **metadata: Any) -> dict[str, Any]:
     """A PutInputVector; without metadata it has no such member."""
     return {"key": key, "data": {"float32": vector}, **({"metadata": metadata} if metadata else {})}
 
@@ -20,7 +20,7 @@ def refusal(call: Callable[[], Any]) -> tuple[int, str, str, list[dict[str, str]
     """Status, error type, message and fieldList of a call that must fail."""
     with pytest.raises(ClientError) as caught:
         call()
-    answer = caught.value.response
+    answer: Any = caught.value.response
     error = answer["Error"]
     return (
         answer["ResponseMetadata"]["HTTPStatusCode"],
