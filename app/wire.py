@@ -8,6 +8,7 @@ from app.asgi import Receive, Scope
 from app.errors import (
     MethodNotAllowedException,
     RequestTimeoutException,
+    SerializationException,
     UnknownOperationException,
     UnsupportedMediaTypeException,
     ValidationException,
@@ -52,7 +53,7 @@ async def _read(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise RequestTimeoutException("The client disconnected")
+            raise SerializationException  # broken chunks, or a client that left
         body += message["body"]
         if len(body) > MAX_REQUEST_BODY_BYTES:
             raise _too_large()
