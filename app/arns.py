@@ -4,7 +4,7 @@ import re
 
 from msgspec import Struct
 
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 
 _ARN = re.compile(
     r"arn:(?P<partition>aws[-a-z0-9]*):s3vectors:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12})"
@@ -51,7 +51,7 @@ class IndexArn(Struct, frozen=True):
 def parse_arn(text: str) -> VectorBucketArn | IndexArn:
     match = _ARN.fullmatch(text)
     if match is None:
-        raise _invalid("resourceArn", "Invalid resource ARN")
+        raise ValidationException.at("resourceArn", "Invalid resource ARN")
     bucket = VectorBucketArn(Account(match["account"], match["region"], match["partition"]), match["bucket"])
     return IndexArn(bucket, match["index"]) if match["index"] else bucket
 
@@ -62,11 +62,11 @@ def vector_bucket_arn(home: Account, name: str | None, arn: str | None) -> Vecto
         raise ValidationException("Must specify either vectorBucketName or vectorBucketArn but not both")
     if name is not None:
         if not _BUCKET_NAME.fullmatch(name):
-            raise _invalid("vectorBucketName", "Invalid vector bucket name")
+            raise ValidationException.at("vectorBucketName", "Invalid vector bucket name")
         return VectorBucketArn(home, name)
     parsed = parse_arn(arn or "")
     if isinstance(parsed, IndexArn):
-        raise _invalid("vectorBucketArn", "Invalid vector bucket ARN")
+        raise ValidationException.at("vectorBucketArn", "Invalid vector bucket ARN")
     return parsed
 
 
@@ -75,7 +75,7 @@ def index_arn(home: Account, bucket: str | None, index: str | None, arn: str | N
     if arn is not None and bucket is None and index is None:
         parsed = parse_arn(arn)
         if not isinstance(parsed, IndexArn):
-            raise _invalid("indexArn", "Invalid index ARN")
+            raise ValidationException.at("indexArn", "Invalid index ARN")
         return parsed
     if arn is not None or bucket is None or index is None:
         raise ValidationException("Must specify either indexArn or both vectorBucketName and indexName")
@@ -84,9 +84,5 @@ def index_arn(home: Account, bucket: str | None, index: str | None, arn: str | N
 
 def index_of(bucket: VectorBucketArn, name: str) -> IndexArn:
     if not _INDEX_NAME.fullmatch(name):
-        raise _invalid("indexName", "Invalid index name")
+        raise ValidationException.at("indexName", "Invalid index name")
     return IndexArn(bucket, name)
-
-
-def _invalid(path: str, message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField(path, message))

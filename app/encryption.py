@@ -1,6 +1,6 @@
 """Rules for server-side encryption settings, and what an index inherits from its bucket."""
 
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 from app.shapes import EncryptionConfiguration, SseType
 
 DEFAULT = EncryptionConfiguration(sse_type=SseType.AES256)
@@ -14,12 +14,12 @@ def effective_encryption(
         return inherited
     if asked.sse_type == SseType.KMS:
         if asked.kms_key_arn is None:
-            raise _invalid("kmsKeyArn must be specified when sseType is set to aws:kms")
+            raise ValidationException.at(
+                "EncryptionConfiguration", "kmsKeyArn must be specified when sseType is set to aws:kms"
+            )
         return asked
     if asked.kms_key_arn is not None:
-        raise _invalid("kmsKeyArn must not be specified when sseType is AES256.")
+        raise ValidationException.at(
+            "EncryptionConfiguration", "kmsKeyArn must not be specified when sseType is AES256."
+        )
     return DEFAULT
-
-
-def _invalid(message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField("EncryptionConfiguration", message))

@@ -24,7 +24,7 @@ The tree:
      └─ ServiceUnavailableException    503
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec import Struct
 
@@ -52,6 +52,11 @@ class ValidationException(S3VectorsError):
     def __init__(self, message: str, *fields: ValidationExceptionField) -> None:
         super().__init__(message)
         self.field_list = fields
+
+    @classmethod
+    def at(cls, path: str, message: str) -> Self:
+        """One fault of one member, said by both the message and the fieldList."""
+        return cls(message, ValidationExceptionField(path, message))
 
 
 class SerializationException(S3VectorsError):

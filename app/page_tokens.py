@@ -14,7 +14,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 
 LIFETIME = timedelta(hours=24)
 _NONCE_BYTES = 12
@@ -39,17 +39,12 @@ class PageTokens:
             raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
             plain = self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _associated_data(bound_to))
         except (ValueError, InvalidTag) as error:
-            raise _invalid() from error
+            raise ValidationException.at("nextToken", "Invalid nextToken") from error
         issued, cursor = msgspec.msgpack.decode(plain, type=tuple[int, cursor_type])  # type: ignore[valid-type]
         if now.timestamp() - issued > LIFETIME.total_seconds():
-            raise _invalid()
+            raise ValidationException.at("nextToken", "Invalid nextToken")
         return cursor
 
 
 def _associated_data(bound_to: Any) -> bytes:
     return hashlib.sha256(msgspec.json.encode(bound_to)).digest()
-
-
-def _invalid() -> ValidationException:
-    message = "Invalid nextToken"
-    return ValidationException(message, ValidationExceptionField("nextToken", message))

@@ -12,7 +12,6 @@ from app.errors import (
     UnknownOperationException,
     UnsupportedMediaTypeException,
     ValidationException,
-    ValidationExceptionField,
 )
 from app.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUEST_BODY_BYTES
 from app.sigv4 import SignedRequest
@@ -77,8 +76,7 @@ def resource_arn(request: SignedRequest) -> str | None:
     try:
         return unquote_to_bytes(request.raw_path.removeprefix(TAGS_PREFIX)).decode()
     except UnicodeDecodeError as error:
-        message = "Invalid resource ARN"
-        raise ValidationException(message, ValidationExceptionField("resourceArn", message)) from error
+        raise ValidationException.at("resourceArn", "Invalid resource ARN") from error
 
 
 def check_route(request: SignedRequest, routes: frozenset[tuple[str, bytes]], newest: frozenset[bytes]) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 from app.filters.nodes import (
     And,
     Compare,
@@ -42,7 +42,7 @@ class _Parser:
 
     def condition(self, document: Any, depth: int) -> Node:
         if not isinstance(document, dict) or len(document) != 1 or depth > MAX_FILTER_DEPTH:
-            raise _refusal(INVALID)
+            raise ValidationException.at("filter", INVALID)
         [(key, value)] = document.items()
         match key:
             case "$and":
@@ -57,14 +57,14 @@ class _Parser:
 
     def _field(self, key: str, value: Any) -> Node:
         if key.startswith("$"):
-            raise _refusal(INVALID)
+            raise ValidationException.at("filter", INVALID)
         if key in self._non_filterable_keys:
-            raise _refusal(NON_FILTERABLE)
+            raise ValidationException.at("filter", NON_FILTERABLE)
         tests = value if isinstance(value, dict) else {"$eq": value}
         nodes = tuple(self._test(_text(key), operator, operand) for operator, operand in tests.items())
         match nodes:
             case ():
-                raise _refusal(INVALID)
+                raise ValidationException.at("filter", INVALID)
             case (node,):
                 return node
             case _:
@@ -73,7 +73,7 @@ class _Parser:
     def _test(self, key: str, operator: str, operand: Any) -> Node:
         self._constraints += len(operand) if isinstance(operand, list) else 1
         if operator not in _TESTS or self._constraints > MAX_FILTER_CONSTRAINTS:
-            raise _refusal(INVALID)
+            raise ValidationException.at("filter", INVALID)
         return _TESTS[operator](key, operand)
 
 
@@ -107,28 +107,24 @@ def _scalar(value: Any) -> Scalar:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or _UNSTORABLE.search(value):
-        raise _refusal(INVALID)
+        raise ValidationException.at("filter", INVALID)
     return value
 
 
 def _number(value: Any) -> Number:
     """Written so that NaN fails it as well."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise _refusal(INVALID)
+        raise ValidationException.at("filter", INVALID)
     return value
 
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _refusal(INVALID)
+        raise ValidationException.at("filter", INVALID)
     return value
 
 
 def _non_empty_list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise _refusal(INVALID)
+        raise ValidationException.at("filter", INVALID)
     return value
-
-
-def _refusal(message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField("filter", message))

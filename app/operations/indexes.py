@@ -14,7 +14,7 @@ from app.constraints import ABSENT, Integer, Length, OneOf, Range, Required
 from app.database import catalog, views
 from app.database.vector_table import create_vector_table
 from app.encryption import effective_encryption
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -193,14 +193,12 @@ def _non_filterable_keys(configuration: MetadataConfiguration | None) -> list[st
     if configuration is None:
         return None
     if configuration.text_search_configurations:
-        raise _invalid("textSearchConfigurations is not supported by this version of pgs3vectors")
+        raise ValidationException.at(
+            "metadataConfiguration", "textSearchConfigurations is not supported by this version of pgs3vectors"
+        )
     keys = configuration.non_filterable_metadata_keys
     if keys and any("\0" in key for key in keys):
-        raise _invalid("Metadata keys must not contain the null character")
+        raise ValidationException.at("metadataConfiguration", "Metadata keys must not contain the null character")
     if keys and len(set(keys)) < len(keys):
-        raise _invalid("Non-filterable metadata keys must be unique")
+        raise ValidationException.at("metadataConfiguration", "Non-filterable metadata keys must be unique")
     return keys
-
-
-def _invalid(message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField("metadataConfiguration", message))

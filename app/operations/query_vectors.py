@@ -88,8 +88,7 @@ def _refuse_newest_members(data: QueryVectorsInput) -> None:
     }
     for member, value in newest.items():
         if value:
-            message = f"{member} is not supported by this version of pgs3vectors"
-            raise ValidationException(message, ValidationExceptionField(member, message))
+            raise ValidationException.at(member, f"{member} is not supported by this version of pgs3vectors")
 
 
 def _output(row: Any, data: QueryVectorsInput) -> QueryOutputVector:

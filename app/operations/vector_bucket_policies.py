@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Required
 from app.database import catalog
-from app.errors import NotFoundException, ValidationException, ValidationExceptionField
+from app.errors import NotFoundException, ValidationException
 from app.limits import MAX_POLICY_BYTES
 from app.operation import operation
 from app.server import Server
@@ -80,14 +80,10 @@ async def delete_vector_bucket_policy(
 def check_policy(policy: str) -> None:
     """A JSON object of bounded size; what its statements may say is checked where policies are evaluated."""
     if len(policy.encode()) > MAX_POLICY_BYTES:
-        raise _invalid(f"Policy must have at most {MAX_POLICY_BYTES} bytes")
+        raise ValidationException.at("policy", f"Policy must have at most {MAX_POLICY_BYTES} bytes")
     if "\0" in policy:
-        raise _invalid("Policy must not contain the null character")
+        raise ValidationException.at("policy", "Policy must not contain the null character")
     try:
         msgspec.json.decode(policy, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _invalid("Policy is not a valid JSON object") from error
-
-
-def _invalid(message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField("policy", message))
+        raise ValidationException.at("policy", "Policy is not a valid JSON object") from error

@@ -13,7 +13,7 @@ from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog, listing, vector_table
 from app.database.listing import Cursor, PageRequest, Segment
 from app.database.vector_table import Returned, StoredVector
-from app.errors import ValidationException, ValidationExceptionField
+from app.errors import ValidationException
 from app.limits import MAX_VECTOR_KEY_BYTES
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
 from app.operation import operation
@@ -129,9 +129,9 @@ def check_keys(keys: list[str], path: str) -> None:
     """Bytes are bounded beside characters, and PostgreSQL's text has no U+0000."""
     for i, key in enumerate(keys):
         if len(key.encode()) > MAX_VECTOR_KEY_BYTES:
-            raise _invalid(f"{path}[{i}]", "Record key length exceeds the maximum allowed")
+            raise ValidationException.at(f"{path}[{i}]", "Record key length exceeds the maximum allowed")
         if "\0" in key:
-            raise _invalid(f"{path}[{i}]", "Record key must not contain the null character")
+            raise ValidationException.at(f"{path}[{i}]", "Record key must not contain the null character")
 
 
 def _stored(i: int, vector: PutInputVector, index: catalog.Index) -> StoredVector:
@@ -155,11 +155,7 @@ def _segment(data: ListVectorsInput) -> Segment:
     if count is None and index is None:
         return Segment()
     if count is None or index is None:
-        raise _invalid("segmentIndex", "segmentCount and segmentIndex must be specified together")
+        raise ValidationException.at("segmentIndex", "segmentCount and segmentIndex must be specified together")
     if index >= count:
-        raise _invalid("segmentIndex", "segmentIndex must be less than segmentCount")
+        raise ValidationException.at("segmentIndex", "segmentIndex must be less than segmentCount")
     return Segment(index, count)
-
-
-def _invalid(path: str, message: str) -> ValidationException:
-    return ValidationException(message, ValidationExceptionField(path, message))
