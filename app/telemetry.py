@@ -33,8 +33,9 @@ class Telemetry(Struct, frozen=True):
         try:
             await self.stations(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 - the last station answers everything
+            answer = render(as_s3_vectors_error(error))
             if status == 0:
-                await _send(render(as_s3_vectors_error(error)), send_with_id)
+                await _send(answer, send_with_id)
         milliseconds = round((time.perf_counter() - started) * 1000, 2)
         log.info("request", id=request_id, method=method, path=path, status=status, ms=milliseconds)
 
