@@ -6,8 +6,7 @@ The tree:
      ├─ ValidationException            400   carries fieldList
      ├─ SerializationException         400   not modelled: the body is not what the protocol says
      ├─ UnsupportedMediaTypeException  415   not modelled
-     ├─ MethodNotAllowedException      405   not modelled
-     ├─ UnknownOperationException      404   not modelled: no such route
+     ├─ UnknownOperationException      404   not modelled: no such path, or not by this method
      ├─ AccessDeniedException          403
      ├─ SignatureError                 403   not modelled: who is asking could not be established
      │   ├─ MissingAuthenticationTokenException
@@ -67,10 +66,6 @@ class SerializationException(S3VectorsError):
 
 class UnsupportedMediaTypeException(S3VectorsError):
     status_code = 415
-
-
-class MethodNotAllowedException(S3VectorsError):
-    status_code = 405
 
 
 class UnknownOperationException(S3VectorsError):

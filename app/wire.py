@@ -6,7 +6,6 @@ from urllib.parse import unquote_to_bytes
 
 from app.asgi import Receive, Scope
 from app.errors import (
-    MethodNotAllowedException,
     RequestTimeoutException,
     SerializationException,
     UnknownOperationException,
@@ -17,6 +16,7 @@ from app.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUEST_BODY_BYTES
 from app.sigv4 import SignedRequest
 
 BODY_DEADLINE_SECONDS = 60
+TAGS = b"/tags"
 TAGS_PREFIX = b"/tags/"
 
 _CONTENT_TYPE = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
@@ -82,14 +82,12 @@ def resource_arn(request: SignedRequest) -> str | None:
 def check_route(request: SignedRequest, routes: frozenset[tuple[str, bytes]], newest: frozenset[bytes]) -> None:
     """Byte for byte: routers forgive doubled and trailing slashes, signatures and AWS do not."""
     tags = request.raw_path.startswith(TAGS_PREFIX)
-    path = b"/tags" if tags else request.raw_path
-    known = path if tags or path != b"/tags" else None
-    if (request.method, known) in routes:
+    path = TAGS if tags else request.raw_path
+    # Without a resource, the path of the tag operations is only our own name for them.
+    if tags == (path == TAGS) and (request.method, path) in routes:
         return
     if path in newest:
         raise UnknownOperationException(f"{path[1:].decode()} is not supported by this version of pgs3vectors")
-    if any(path == known for _, path in routes):
-        raise MethodNotAllowedException("Method not allowed")
     raise UnknownOperationException("Unknown operation")
 
 
