@@ -4,12 +4,11 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, SerializationException
+from litestar.exceptions import HTTPException
 from msgspec import Struct, to_builtins
 from structlog import get_logger
 
-from app import errors
-from app.errors import S3VectorsError, ValidationException
+from app.errors import InternalServerException, S3VectorsError, UnknownOperationException, ValidationException
 
 log = get_logger()
 
@@ -37,14 +36,10 @@ def as_s3_vectors_error(error: Exception) -> S3VectorsError:
     match error:
         case S3VectorsError():
             return error
-        case NotFoundException() | MethodNotAllowedException():
-            return errors.UnknownOperationException("Unknown operation")
-        case SerializationException() | RecursionError():
-            return errors.SerializationException()
-        case HTTPException(status_code=status) if status < 500:
-            return errors.SerializationException()
+        case HTTPException(status_code=status) if status < 500:  # of Litestar, which routes and does no more
+            return UnknownOperationException("Unknown operation")
     log.error("unexpected_error", exc_info=error)
-    return errors.InternalServerException("Internal server error")
+    return InternalServerException("Internal server error")
 
 
 def litestar_response(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -1,7 +1,7 @@
 """Vector buckets and vector indexes as rows; a row with a deletion time is gone for everybody."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -75,6 +75,14 @@ class Index(Struct, frozen=True):
     """PostgreSQL's estimate; -1 before the first ANALYZE."""
 
 
+class NamePage(Struct, frozen=True):
+    """Which names a listing asks for: behind the last of the page before, at most so many."""
+
+    prefix: str
+    after: str
+    limit: int
+
+
 async def page_token_key(connection: AsyncConnection) -> bytes:
     key: bytes = (await connection.execute(sa.select(page_token_keys.c.key))).scalar_one()
     return key
@@ -97,7 +105,9 @@ async def insert_vector_bucket(
     )
 
 
-async def find_vector_bucket(connection: AsyncConnection, arn: VectorBucketArn, *, lock: str = "") -> VectorBucket:
+async def find_vector_bucket(
+    connection: AsyncConnection, arn: VectorBucketArn, *, lock: Literal["", "key share", "update"] = ""
+) -> VectorBucket:
     """`lock` is "key share" (the bucket must stay while something is put into it) or "update"."""
     statement = sa.select(vector_buckets).where(
         _live_in(arn.account), vector_buckets.c.vector_bucket_name == arn.vector_bucket_name
@@ -111,16 +121,11 @@ async def find_vector_bucket(connection: AsyncConnection, arn: VectorBucketArn, 
 
 
 async def list_vector_buckets(
-    connection: AsyncConnection, account: Account, prefix: str, after: str, limit: int
+    connection: AsyncConnection, account: Account, page: NamePage
 ) -> list[tuple[str, datetime]]:
     name = vector_buckets.c.vector_bucket_name
-    statement = (
-        sa.select(name, vector_buckets.c.creation_time)
-        .where(_live_in(account), name > after, sa.func.starts_with(name, prefix))
-        .order_by(name)
-        .limit(limit)
-    )
-    return [(row[0], row[1]) for row in await connection.execute(statement)]
+    statement = sa.select(name, vector_buckets.c.creation_time).where(_live_in(account))
+    return await _list_names(connection, statement, name, page)
 
 
 async def update_vector_bucket(connection: AsyncConnection, bucket_id: int, **values: Any) -> None:
@@ -178,21 +183,22 @@ async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool =
     )
 
 
-async def list_indexes(
-    connection: AsyncConnection, bucket: VectorBucket, prefix: str, after: str, limit: int
-) -> list[tuple[str, datetime]]:
+async def list_indexes(connection: AsyncConnection, bucket: VectorBucket, page: NamePage) -> list[tuple[str, datetime]]:
     name = vector_indexes.c.index_name
-    statement = (
-        sa.select(name, vector_indexes.c.creation_time)
-        .where(_live_in_bucket(bucket), name > after, sa.func.starts_with(name, prefix))
-        .order_by(name)
-        .limit(limit)
-    )
-    return [(row[0], row[1]) for row in await connection.execute(statement)]
+    statement = sa.select(name, vector_indexes.c.creation_time).where(_live_in_bucket(bucket))
+    return await _list_names(connection, statement, name, page)
 
 
 async def update_index(connection: AsyncConnection, index_id: int, **values: Any) -> None:
     await connection.execute(sa.update(vector_indexes).where(vector_indexes.c.id == index_id).values(**values))
+
+
+async def _list_names(
+    connection: AsyncConnection, statement: sa.Select[Any], name: sa.ColumnElement[str], page: NamePage
+) -> list[tuple[str, datetime]]:
+    """A prefix is plain text, which LIKE would not take it for."""
+    chosen = statement.where(name > page.after, sa.func.starts_with(name, page.prefix)).order_by(name).limit(page.limit)
+    return [(row[0], row[1]) for row in await connection.execute(chosen)]
 
 
 async def _insert_new(connection: AsyncConnection, table: sa.Table, values: dict[str, Any], conflict: str) -> int:

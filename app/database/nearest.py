@@ -43,13 +43,14 @@ class Search(Struct, frozen=True):
 
     @property
     def approximate(self) -> bool:
-        return self.condition is None and self.index.rows > EXACT_UP_TO_ROWS and self._representable
+        """A query that does not fit the operand of a partial index cannot ask it."""
+        fits = self.held is None or self.norm <= HALFVEC_MAX
+        return self.condition is None and self.index.rows > EXACT_UP_TO_ROWS and fits
 
     @property
-    def _representable(self) -> bool:
-        """Whether the query fits the operand of the index at all."""
-        lossy = indexed_rows(table_of(self.index), self.index.dimension, self.index.distance_metric) is not None
-        return not lossy or self.norm <= HALFVEC_MAX
+    def held(self) -> sa.ColumnElement[bool] | None:
+        """The predicate of a partial HNSW index; None when it holds every row."""
+        return indexed_rows(table_of(self.index), self.index.dimension, self.index.distance_metric)
 
     @property
     def norm(self) -> float:
@@ -87,9 +88,8 @@ def approximate(search: Search) -> sa.Select[Any]:
         operand(search.query, index.dimension, index.distance_metric)
     )
     candidates = sa.select(*table.c, _distance(table, search).label("distance")).order_by(graph_order)
-    held = indexed_rows(table, index.dimension, index.distance_metric)
-    if held is not None:  # the predicate of the partial index, without which the planner may not use it
-        candidates = candidates.where(held)
+    if search.held is not None:  # without its predicate the planner may not use a partial index
+        candidates = candidates.where(search.held)
     lossy = index.dimension > MAX_VECTOR_DIMENSION
     found = candidates.limit(search.top_k * 2 if lossy else search.top_k).subquery("candidates")
     chosen = sa.select(found).order_by(found.c.distance, found.c.key).limit(search.top_k)
@@ -111,8 +111,7 @@ def _complete(search: Search, rows: list[sa.Row[Any]]) -> bool:
     """Enough rows, and none that the index leaves out for its size can be nearer than the last of them."""
     if len(rows) < search.top_k:
         return False
-    table, index = table_of(search.index), search.index
-    if indexed_rows(table, index.dimension, index.distance_metric) is None:
+    if search.held is None:
         return True
     nearest_left_out = HALFVEC_MAX - search.norm
     return bool(rows[-1].distance < nearest_left_out**2)

@@ -115,9 +115,9 @@ def operand(embedding: Any, dimension: int, metric: DistanceMetric) -> sa.Column
     if metric is DistanceMetric.COSINE:
         embedding = sa.func.l2_normalize(embedding)
     if dimension > MAX_HALFVEC_DIMENSION:
-        embedding = sa.func.subvector(
-            embedding, sa.text("1"), sa.text(str(MAX_HALFVEC_DIMENSION))
-        )  # no columns to sa.Index
+        # Text, because sa.Index takes the first literal column for the one whose table it belongs to.
+        first, length = sa.text("1"), sa.text(str(MAX_HALFVEC_DIMENSION))
+        embedding = sa.func.subvector(embedding, first, length)
     return sa.cast(embedding, HALFVEC(min(dimension, MAX_HALFVEC_DIMENSION)))
 
 

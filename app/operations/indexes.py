@@ -12,6 +12,7 @@ from app.arns import IndexArn, index_of
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, OneOf, Range, Required
 from app.database import catalog, views
+from app.database.catalog import NamePage
 from app.database.vector_table import create_vector_table
 from app.encryption import effective_encryption
 from app.errors import ValidationException
@@ -106,7 +107,7 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
         authorize(caller, "TagResource", arn)
     non_filterable = _non_filterable_keys(data.metadata_configuration)
     check_tags(data.tags or {})
-    effective_encryption(data.encryption_configuration)
+    effective_encryption(data.encryption_configuration)  # refused before the bucket is looked up
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
         await catalog.insert_index(
@@ -158,7 +159,7 @@ async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -
     after = server.page_tokens.open(data.next_token, str, bound_to, now) if data.next_token else ""
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn)
-        rows = await catalog.list_indexes(connection, bucket, prefix, after, limit + 1)
+        rows = await catalog.list_indexes(connection, bucket, NamePage(prefix, after, limit + 1))
     page = rows[:limit]
     return ListIndexesOutput(
         indexes=[

@@ -10,6 +10,7 @@ from app.arns import VectorBucketArn, vector_bucket_arn
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Input, Integer, Length, Range, Required
 from app.database import catalog, views
+from app.database.catalog import NamePage
 from app.encryption import effective_encryption
 from app.errors import ConflictException
 from app.operation import operation
@@ -119,7 +120,7 @@ async def list_vector_buckets(data: ListVectorBucketsInput, caller: Caller, serv
     now = datetime.now(UTC)
     after = server.page_tokens.open(data.next_token, str, bound_to, now) if data.next_token else ""
     async with server.database.transaction() as connection:
-        rows = await catalog.list_vector_buckets(connection, caller.home, prefix, after, limit + 1)
+        rows = await catalog.list_vector_buckets(connection, caller.home, NamePage(prefix, after, limit + 1))
     page = rows[:limit]
     return ListVectorBucketsOutput(
         vector_buckets=[
