@@ -9,7 +9,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 MODULES = sorted(APP.rglob("*.py"))
-PURE = ["sigv4.py", "arns.py", "metadata.py", "constraints.py", "tags.py", "encryption.py", "vector_data.py", "filters"]
+PURE = [
+    "sigv4.py",
+    "arns.py",
+    "metadata.py",
+    "constraints.py",
+    "tags.py",
+    "encryption.py",
+    "vector_data.py",
+    "filters",
+    "policy",
+]
 BANNED = {"manager", "helper", "helpers", "util", "utils", "common", "base", "service", "handler", "processor"}
 TOP_LEVEL = {
     ".ci",
