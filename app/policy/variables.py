@@ -12,7 +12,7 @@ from app.policy.patterns import with_wildcards
 Version = Literal["2012-10-17", "2008-10-17"]
 """Of the policy language: in the older one, variables are plain text."""
 
-_VARIABLE = re.compile(r"\s*([^,']+?)\s*(?:,\s*'([^']*)'\s*)?")
+_VARIABLE = re.compile(r"([^,']+)(?:,\s*'([^']*)'\s*)?")
 _LITERAL = ("*", "?", "$")
 
 
@@ -62,7 +62,7 @@ def _parse_variable(inside: str) -> str | Variable:
     match = _VARIABLE.fullmatch(inside)
     if match is None:
         raise InvalidPolicy(f"Invalid policy variable '${{{inside}}}'")
-    key = parse_condition_key(match[1])
+    key = parse_condition_key(match[1].strip())
     if key.multivalued:
         raise InvalidPolicy(f"{match[1]} has several values and cannot be a policy variable")
     return Variable(key, match[2])
