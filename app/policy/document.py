@@ -49,14 +49,14 @@ def parse_policy(text: str, kind: Kind, user_ids: Mapping[str, str] | None = Non
 
 def _parse_json(text: str) -> dict[str, Any]:
     """Twice: msgspec refuses what is not strict JSON in UTF-8, and only the other parser tells of repeated keys."""
-    if len(text.encode()) > MAX_POLICY_BYTES:
+    if len(text.encode(errors="surrogatepass")) > MAX_POLICY_BYTES:
         raise InvalidPolicy(f"Policy must have at most {MAX_POLICY_BYTES} bytes")
     if "\0" in text:
         raise InvalidPolicy("Policy must not contain the null character")
     try:
         msgspec.json.decode(text)
         document = json.loads(text, object_pairs_hook=_unique, parse_int=Number, parse_float=Number)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidPolicy("Policy is not valid JSON") from error
     if not isinstance(document, dict):
         raise InvalidPolicy("Policy is not a JSON object")
