@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import msgspec
 
@@ -39,7 +39,7 @@ def parse_policy(text: str, kind: Kind, user_ids: Mapping[str, str] | None = Non
     version = document.get("Version", "2008-10-17")
     if version not in VERSIONS:
         raise InvalidPolicy(f"Version must be {' or '.join(VERSIONS)}")
-    if not isinstance(document.get("Id", ""), str):
+    if not _is_text(document.get("Id", "")):
         raise InvalidPolicy("Id must be a string")
     parse = partial(_parse_statement, kind, version, user_ids or {})
     statements = tuple(_located(parse, statement, f"Statement {i}") for i, statement in _statements(document))
@@ -67,6 +67,10 @@ class Number(str):
     """As it is written: condition operators read it, and know no exponents."""
 
     __slots__ = ()
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and not isinstance(value, Number)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,7 +142,7 @@ def _parse_effect(statement: dict[str, Any]) -> Effect:
 
 def _parse_sid(statement: dict[str, Any]) -> str:
     sid = statement.get("Sid", "")
-    if not isinstance(sid, str) or isinstance(sid, Number):
+    if not _is_text(sid):
         raise InvalidPolicy("Sid must be a string")
     return sid
 
@@ -190,8 +194,8 @@ def _parse_conditions(block: Any, version: Version) -> Iterator[Condition]:
     if not isinstance(block, dict):
         raise InvalidPolicy("Condition must be an object")
     for operator, keys in block.items():
-        if not isinstance(keys, dict):
-            raise InvalidPolicy(f"Condition {operator} must be an object")
+        if not isinstance(keys, dict) or not keys:
+            raise InvalidPolicy(f"Condition {operator} must be an object and name a key")
         for key, values in keys.items():
             yield parse_condition(operator, key, _scalars(values, f"{operator} {key}"), version)
 
@@ -199,7 +203,7 @@ def _parse_conditions(block: Any, version: Version) -> Iterator[Condition]:
 def _texts(found: Any, element: str) -> list[str]:
     """One string or a list of them, and at least one."""
     values = found if isinstance(found, list) else [found]
-    if not values or not all(isinstance(value, str) and not isinstance(value, Number) for value in values):
+    if not values or not all(map(_is_text, values)):
         raise InvalidPolicy(f"{element} must be a string or a list of strings")
     return values
 
