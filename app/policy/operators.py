@@ -33,6 +33,7 @@ _DATE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?"
 )
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,11}")
+_NETWORK = re.compile(r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?")
 
 
 class Operator(Struct, frozen=True):
@@ -136,8 +137,9 @@ def parse_binary(text: str) -> bytes | None:
 
 
 def parse_network(text: str) -> Network | None:
+    """An address alone is a network of one; masks and zones are no CIDR."""
     try:
-        return ip_network(text, strict=False)
+        return ip_network(text, strict=False) if _NETWORK.fullmatch(text) else None
     except ValueError:
         return None
 
