@@ -14,12 +14,12 @@ import msgspec
 
 from app.limits import MAX_POLICY_BYTES
 from app.policy.actions import ACTIONS, VENDOR, covered_actions
-from app.policy.arn_patterns import arn_matcher, check_arn
+from app.policy.arn_patterns import SEGMENTS, arn_matcher, check_arn
 from app.policy.condition_keys import Context
 from app.policy.conditions import Condition, parse_condition
 from app.policy.errors import InvalidPolicy
 from app.policy.principals import EVERYONE, Principals, parse_principals
-from app.policy.statements import Effect, Policy, ResourceMatcher, Statement, policy_of
+from app.policy.statements import Effect, Policy, ResourceTest, Statement, policy_of
 from app.policy.variables import Template, Version, parse_template
 
 Kind = Literal["identity", "bucket"]
@@ -125,7 +125,9 @@ def _parse_statement(kind: Kind, version: Version, user_ids: Mapping[str, str], 
         sid=_parse_sid(statement),
         effect=effect,
         actions=_parse_actions(statement),
-        resources=tuple(_parse_resource(text, version) for text in _texts(resources, "Resource")),
+        resources=tuple(
+            _parse_resource(text, version, negated=except_resources) for text in _texts(resources, "Resource")
+        ),
         except_resources=except_resources,
         principals=principals,
         except_principals=except_principals,
@@ -168,26 +170,25 @@ def _parse_principals(found: Any, user_ids: Mapping[str, str]) -> Principals:
     return parse_principals(_texts(found["AWS"], "Principal"), user_ids)
 
 
-def _parse_resource(text: str, version: Version) -> ResourceMatcher:
+def _parse_resource(text: str, version: Version, *, negated: bool) -> ResourceTest:
     if text == "*":
-        return _any_resource
+        return lambda _, __: not negated
     if not _RESOURCE.fullmatch(text):
         raise InvalidPolicy(f"Resource {text!r} is not an ARN of {VENDOR}")
     template = parse_template(text, version, wildcards=True)
-    check_arn(template.skeleton)
     if template.constant is None:
-        return partial(_matches_rendered, template)
+        if text.partition("${")[0].count(":") < SEGMENTS - 1:
+            raise InvalidPolicy(f"Policy variables must stand behind the fifth colon of {text!r}")
+        return partial(_passes_rendered, template, negated=negated)
+    check_arn(template.constant)
     matches = arn_matcher(template.constant)
-    return lambda resource, _: matches(resource)
+    return lambda resource, _: matches(resource) is not negated
 
 
-def _any_resource(_: str, __: Context) -> bool:
-    return True
-
-
-def _matches_rendered(template: Template, resource: str, context: Context) -> bool:
+def _passes_rendered(template: Template, resource: str, context: Context, *, negated: bool) -> bool:
+    """With a variable that has no value it cannot be told."""
     rendered = template.render(context)
-    return rendered is not None and arn_matcher(rendered)(resource)
+    return rendered is not None and arn_matcher(rendered)(resource) is not negated
 
 
 def _parse_conditions(block: Any, version: Version) -> Iterator[Condition]:

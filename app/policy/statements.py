@@ -10,7 +10,8 @@ from app.policy.conditions import Condition
 from app.policy.principals import Principal, Principals
 
 Effect = Literal["Allow", "Deny"]
-ResourceMatcher = Callable[[str, Context], bool]
+ResourceTest = Callable[[str, Context], bool]
+"""Of a Resource whether it is the one, of a NotResource whether it is another; one that cannot be told is neither."""
 
 
 class AccessRequest(Struct, frozen=True):
@@ -28,7 +29,7 @@ class Statement(Struct, frozen=True):
     effect: Effect
     actions: frozenset[str]
     """Those that exist, by name, however the document describes them."""
-    resources: tuple[ResourceMatcher, ...]
+    resources: tuple[ResourceTest, ...]
     except_resources: bool
     """Whether this is a NotResource."""
     principals: Principals
@@ -46,15 +47,16 @@ class Statement(Struct, frozen=True):
 
     def applies(self, request: AccessRequest) -> bool:
         """Whether it speaks of this resource under these conditions, whoever asks."""
-        if self._covers(request) is self.except_resources:
+        if not self._covers(request):
             return False
         return not self.conditions or all(condition.holds(request.context) for condition in self.conditions)
 
     def _covers(self, request: AccessRequest) -> bool:
-        for match in self.resources:  # noqa: SIM110 - any() of a generator takes twice as long, for every statement
-            if match(request.resource, request.context):
-                return True
-        return False
+        """One of Resource must pass, or all of NotResource."""
+        for passes in self.resources:  # any() and all() of a generator take twice as long, for every statement
+            if passes(request.resource, request.context) is not self.except_resources:
+                return not self.except_resources
+        return self.except_resources
 
 
 class Policy(Struct, frozen=True):

@@ -29,12 +29,8 @@ class Template(Struct, frozen=True):
     @property
     def constant(self) -> str | None:
         """The text of a template without variables, else None."""
-        return None if any(isinstance(part, Variable) for part in self.parts) else self.skeleton
-
-    @property
-    def skeleton(self) -> str:
-        """The text with nothing where variables stand."""
-        return "".join(part for part in self.parts if isinstance(part, str))
+        texts = [part for part in self.parts if isinstance(part, str)]
+        return "".join(texts) if len(texts) == len(self.parts) else None
 
     def render(self, context: Context) -> str | None:
         """None when a variable has neither value nor default; what holds it then matches nothing."""
