@@ -145,10 +145,12 @@ def parse_network(text: str) -> Network | None:
 
 
 def parse_address(text: str) -> Address | None:
+    """An IPv4 address is one also in the clothes of IPv6, in which a socket of both hands it over."""
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def _within(address: Address, network: Network) -> bool:
