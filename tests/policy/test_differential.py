@@ -145,6 +145,12 @@ def escape_outside_of_like(of: Case) -> bool:
     return any(escape in value for values in found for value in values for escape in ("${*}", "${?}", "${$}"))
 
 
+def variable_without_value_in_an_arn(of: Case) -> bool:
+    """It fails every test, negated or not; the oracle has it so for texts, and not for ARNs."""
+    missing = "aws:username" not in of.context
+    return missing and any("${aws:username}" in value for _, values, _ in comparisons(of, "ArnNot") for value in values)
+
+
 EXPLAINED: list[Callable[[Case], bool]] = [
     variables_in_an_older_document,
     all_but_an_arn_of_no_resource,
@@ -159,6 +165,7 @@ EXPLAINED: list[Callable[[Case], bool]] = [
     address_of_the_other_family,
     ipv4_in_the_form_of_ipv6,
     escape_outside_of_like,
+    variable_without_value_in_an_arn,
 ]
 
 
