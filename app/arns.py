@@ -21,10 +21,9 @@ class Account(Struct, frozen=True):
     region: str
     partition: str = "aws"
 
-    @property
-    def arn(self) -> str:
-        """The resource of ListVectorBuckets."""
-        return f"arn:{self.partition}:s3vectors:{self.region}:{self.account_id}:bucket/*"
+    def is_beside(self, other: "Account") -> bool:
+        """In the same Region of the same partition."""
+        return (self.partition, self.region) == (other.partition, other.region)
 
 
 class VectorBucketArn(Struct, frozen=True):

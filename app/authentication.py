@@ -5,64 +5,91 @@ Everything cheap is checked before the body is read, and the secret is used last
 
 import asyncio
 import hashlib
-import hmac
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from app import sigv4, wire
+from app import sigv4, sts, wire
+from app.access_keys import AccessKey
 from app.arns import Account
 from app.asgi import Application, Message, Receive, Scope, Send
+from app.audit import Event
 from app.authorization import Caller
-from app.credentials import Credentials
-from app.errors import UnrecognizedClientException
-from app.sigv4 import SignedRequest
+from app.database.last_use import LastUse
+from app.database.policy_information import PolicyInformation
+from app.errors import ExpiredTokenException, UnrecognizedClientException
+from app.request_context import Networks, Peer, peer_of, request_context
+from app.sigv4 import Authorization, SignedRequest
+from app.wire import Route
 
 # Hashing releases the GIL; below this size a thread costs more than it saves.
 HASH_IN_THREAD_BYTES = 256 * 1024
-
-CheckRoute = Callable[[SignedRequest], None]
 
 
 class Authentication(Struct, frozen=True):
     """Wraps Litestar from outside, because Litestar's own middleware runs after its router has answered 404."""
 
     operations: Application
-    check_route: CheckRoute
-    root: Credentials
-    home: Account
+    names: Mapping[Route | None, str]
+    """Of the operations, by route."""
+    not_served: frozenset[bytes]
+    information: PolicyInformation
+    last_use: LastUse
+    region: str
     skew: timedelta
+    trusted_proxies: Networks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        event: Event = scope["state"]["event"]
         request = wire.signed_request(scope)
-        body = await self._verified_body(request, receive)
-        self.check_route(request)
+        peer = self._introduce(event, request, scope)
+        key, body = await self._authenticated(request, receive, event)
+        wire.check_route(request, self.names, self.not_served)
         wire.check_media_type(request, body)
-        caller = Caller(f"arn:{self.home.partition}:iam::{self.home.account_id}:root", self.home)
+        self.last_use.note(key.access_key_id, event.time)
+        home = Account(key.principal.account_id, self.region)
+        context = request_context(key.principal, peer, request.value("user-agent"), self.region, event.time)
         arn = wire.resource_arn(request)
         if arn is not None:
             scope["path"] = "/tags"
-        scope.setdefault("state", {}).update({"caller": caller, "resource_arn": arn})
+        scope["state"] |= {"caller": Caller(key.principal, home, context, self.information, event), "resource_arn": arn}
         await self.operations(scope, _replay(body, receive), send)
 
-    async def _verified_body(self, request: SignedRequest, receive: Receive) -> bytes:
-        authorization = sigv4.parse_authorization(
-            request, regions=frozenset({self.home.region}), now=datetime.now(UTC), skew=self.skew
-        )
-        secret_key = self._secret_key(authorization)
-        body = await wire.read_body(request, receive)
-        sigv4.verify(request, authorization, secret_key, await _payload_hash(body))
-        return body
+    def _introduce(self, event: Event, request: SignedRequest, scope: Scope) -> Peer:
+        """What the audit log must know, whoever it turns out to be."""
+        client = scope.get("client") or ("",)
+        peer = peer_of(request, client[0], scope["scheme"], self.trusted_proxies)
+        event.name = self.names.get(wire.route_of(request), "")
+        event.source = sts.SERVICE if wire.is_sts(request) else event.source
+        event.source_address = str(peer.address or "")
+        event.user_agent = request.value("user-agent") or ""
+        return peer
 
-    def _secret_key(self, authorization: sigv4.Authorization) -> str:
-        """The root key is long-lived: a session token beside it was made up."""
-        if authorization.session_token is not None:
+    async def _authenticated(self, request: SignedRequest, receive: Receive, event: Event) -> tuple[AccessKey, bytes]:
+        authorization = sigv4.parse_authorization(
+            request, regions={self.region}, service=event.source, now=datetime.now(UTC), skew=self.skew
+        )
+        event.access_key_id = authorization.credential.access_key_id[:128]
+        key = await self._access_key(authorization)
+        body = await wire.read_body(request, receive)
+        payload_hash = await _payload_hash(body)
+        sigv4.verify(request, authorization, key.secret_access_key, payload_hash)
+        await self.information.refresh()
+        if (current := await self._access_key(authorization)) is not key:
+            sigv4.verify(request, authorization, current.secret_access_key, payload_hash)
+        event.principal, event.temporary = current.principal, current.token_hash is not None
+        return current, body
+
+    async def _access_key(self, authorization: Authorization) -> AccessKey:
+        key = await self.information.access_key(authorization.credential.access_key_id)
+        if key is not None and not key.accepts_token(authorization.session_token):
             raise UnrecognizedClientException("The security token included in the request is invalid")
-        known = self.root.access_key_id.encode()
-        if not hmac.compare_digest(authorization.credential.access_key_id.encode(), known):
+        if key is None or not key.active:
             raise UnrecognizedClientException("The security token included in the request is invalid.")
-        return self.root.secret_access_key
+        if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
+            raise ExpiredTokenException("The security token included in the request is expired")
+        return key
 
 
 async def _payload_hash(body: bytes) -> str:

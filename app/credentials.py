@@ -1,17 +1,16 @@
 """The root credentials: the operator's own, else made once and kept in the data directory."""
 
 import configparser
-import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
+from app import unique_ids
+from app.access_keys import AccessKey, new_secret
+from app.policy.principals import root_user
+from app.private_file import write_once
 from app.settings import InvalidSetting, Settings
 
-KEY_ID_PREFIX = "PGSV"  # AWS's own begin with AKIA, and leak scanners would report ours as AWS's
-KEY_ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 PROFILES = ("default", "pgs3vectors")
 
 
@@ -40,22 +39,18 @@ def credentials_file(settings: Settings) -> Path:
     return settings.data_dir / "root-credentials"
 
 
+def root_access_key(settings: Settings) -> AccessKey:
+    """Of the account that the server is set up for; it is not in the database, so that it works whatever is."""
+    credentials = root_credentials(settings)
+    return AccessKey(credentials.access_key_id, credentials.secret_access_key, root_user(settings.account_id))
+
+
 def generate() -> Credentials:
-    key_id = KEY_ID_PREFIX + "".join(secrets.choice(KEY_ID_ALPHABET) for _ in range(16))
-    return Credentials(key_id, secrets.token_urlsafe(30))
+    return Credentials(unique_ids.new_id(unique_ids.ACCESS_KEY), new_secret())
 
 
 def write(credentials: Credentials, file: Path) -> None:
-    """Whole or not at all, and the first wins: two servers that start together end with the same credentials."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-    unfinished = file.with_suffix(f".{secrets.token_hex(4)}")
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-        output.write("\n".join(profile(name, credentials) for name in PROFILES))
-        output.flush()
-        os.fsync(output.fileno())
-    with suppress(FileExistsError):
-        os.link(unfinished, file)
-    unfinished.unlink()
+    write_once(file, "\n".join(profile(name, credentials) for name in PROFILES))
 
 
 def profile(name: str, credentials: Credentials) -> str:

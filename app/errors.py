@@ -5,6 +5,11 @@ The tree:
     S3VectorsError
      ├─ ValidationException            400   carries fieldList
      ├─ SerializationException         400   not modelled: the body is not what the protocol says
+     ├─ KmsError                       400   of a key under aws:kms
+     │   ├─ KmsDisabledException
+     │   ├─ KmsInvalidKeyUsageException
+     │   ├─ KmsInvalidStateException
+     │   └─ KmsNotFoundException
      ├─ UnsupportedMediaTypeException  415   not modelled
      ├─ UnknownOperationException      404   not modelled: no such path, or not by this method
      ├─ AccessDeniedException          403
@@ -62,6 +67,26 @@ class SerializationException(S3VectorsError):
     """AWS sends it without a message."""
 
     status_code = 400
+
+
+class KmsError(S3VectorsError):
+    status_code = 400
+
+
+class KmsDisabledException(KmsError):
+    pass
+
+
+class KmsInvalidKeyUsageException(KmsError):
+    """Never raised: every key that is registered here encrypts."""
+
+
+class KmsInvalidStateException(KmsError):
+    pass
+
+
+class KmsNotFoundException(KmsError):
+    pass
 
 
 class UnsupportedMediaTypeException(S3VectorsError):

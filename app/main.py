@@ -1,30 +1,22 @@
 """The application: a request goes through telemetry, authentication, and the operation that its path names."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import cast
 
 from litestar import Litestar
+from litestar.datastructures import State
 
-from app.arns import Account
+from app import sts
 from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
-from app.credentials import root_credentials
-from app.database import catalog
-from app.database.deletion import Deletion
-from app.database.engine import Database
 from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
-from app.page_tokens import PageTokens
 from app.parent_death import die_with_parent
 from app.rendering import litestar_response
 from app.server import Server
 from app.settings import Settings
 from app.telemetry import Telemetry
-from app.wire import check_route
+from app.wire import Route
 
 OPERATIONS = [
     vector_buckets.create_vector_bucket,
@@ -51,7 +43,12 @@ OPERATIONS = [
 # Of the model of November 2026; answered by name until they are served.
 NOT_SERVED = frozenset({b"/UpdateIndexMode", b"/PutVectorBucketDefaultIndexMode", b"/UpdateMetadataConfiguration"})
 
-ROUTES = frozenset((method, path.encode()) for o in OPERATIONS for method in o.http_methods for path in o.paths)
+NAMES: dict[Route | None, str] = {
+    (str(method), path.encode()): str(o.name)
+    for o in [*OPERATIONS, sts.get_caller_identity]
+    for method in o.http_methods
+    for path in o.paths
+}
 
 
 def application() -> Application:
@@ -61,24 +58,31 @@ def application() -> Application:
 
 
 def create_app(settings: Settings) -> Application:
-    home = Account(settings.account_id, settings.region)
+    server = Server(settings)
     litestar = Litestar(
-        route_handlers=OPERATIONS,
+        route_handlers=[*OPERATIONS, sts.get_caller_identity],
         exception_handlers={Exception: litestar_response},
-        lifespan=[partial(_lifespan, settings=settings)],
+        lifespan=[lambda _: server.running()],
+        state=State({"server": server}, deep_copy=False),
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # app.wire has counted it
     )
     operations = cast("Application", litestar)
-    authentication = Authentication(
-        operations=operations,
-        check_route=partial(check_route, routes=ROUTES, newest=NOT_SERVED),
-        root=root_credentials(settings),
-        home=home,
-        skew=timedelta(seconds=settings.clock_skew_seconds),
+    stations = Telemetry(
+        Authentication(
+            operations=operations,
+            names=NAMES,
+            not_served=NOT_SERVED,
+            information=server.information,
+            last_use=server.last_use,
+            region=settings.region,
+            skew=timedelta(seconds=settings.clock_skew_seconds),
+            trusted_proxies=settings.trusted_networks,
+        ),
+        region=settings.region,
+        audit_log=server.audit_log,
     )
-    stations = Telemetry(authentication)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -89,24 +93,3 @@ def create_app(settings: Settings) -> Application:
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
     return app
-
-
-@asynccontextmanager
-async def _lifespan(app: Litestar, settings: Settings) -> AsyncIterator[None]:
-    database = Database(
-        settings.database_url or "",
-        pool_size=settings.pool_size,
-        statement_timeout_seconds=settings.statement_timeout_seconds,
-    )
-    await database.open()
-    deletion = Deletion(database)
-    async with database.transaction() as connection:
-        page_tokens = PageTokens(await catalog.page_token_key(connection))
-    app.state.server = Server(database, deletion, page_tokens, settings.views)
-    dropping = asyncio.create_task(deletion.run())
-    try:
-        yield
-    finally:
-        deletion.stop()
-        await dropping
-        await database.close()

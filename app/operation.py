@@ -32,12 +32,13 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], HTTPRo
         decoder = msgspec.json.Decoder(input_type)
 
         async def handler(request: LitestarRequest) -> Response[bytes]:
-            data = await _decoded(request, decoder)
-            output = await function(data, request.scope["state"]["caller"], request.app.state.server)
+            caller: Caller = request.scope["state"]["caller"]
+            caller.event.input = data = await _decoded(request, decoder)
+            caller.event.output = output = await function(data, caller, request.app.state.server)
             return Response(_encode(output), media_type="application/json")
 
         handler.__doc__ = function.__doc__
-        return route(path, http_method=method, status_code=200, name=function.__name__)(handler)
+        return route(path, http_method=method, status_code=200, name=input_type.__name__.removesuffix("Input"))(handler)
 
     return register
 

@@ -1,4 +1,7 @@
-"""Errors as the REST-JSON protocol writes them: the type in a header, a lower-case message in the body."""
+"""Errors as the REST-JSON protocol writes them: the type in a header, a lower-case message in the body.
+
+Those of STS are written as the query protocol writes them.
+"""
 
 from typing import Any
 
@@ -8,6 +11,8 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct, to_builtins
 from structlog import get_logger
 
+from app import sts
+from app.audit import Event
 from app.errors import InternalServerException, S3VectorsError, UnknownOperationException, ValidationException
 
 log = get_logger()
@@ -21,14 +26,21 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
-def render(error: S3VectorsError) -> Answer:
-    members: dict[str, object] = {} if error.message is None else {"message": error.message}
-    if isinstance(error, ValidationException) and error.field_list:
-        members["fieldList"] = to_builtins(error.field_list)
+def render(error: S3VectorsError, event: Event) -> Answer:
+    event.error = error
     headers = {"x-amzn-errortype": type(error).__name__, "content-type": "application/json"}
     if error.status_code in (429, 503):  # SDKs read the first, in milliseconds, before they back off
         headers |= {"x-amz-retry-after": str(RETRY_AFTER_SECONDS * 1000), "retry-after": str(RETRY_AFTER_SECONDS)}
-    return Answer(error.status_code, headers, msgspec.json.encode(members))
+    if event.source == sts.SERVICE:
+        return Answer(error.status_code, headers | {"content-type": "text/xml"}, sts.error_document(error, event))
+    return Answer(error.status_code, headers, msgspec.json.encode(_members(error)))
+
+
+def _members(error: S3VectorsError) -> dict[str, object]:
+    members: dict[str, object] = {} if error.message is None else {"message": error.message}
+    if isinstance(error, ValidationException) and error.field_list:
+        members["fieldList"] = to_builtins(error.field_list)
+    return members
 
 
 def as_s3_vectors_error(error: Exception) -> S3VectorsError:
@@ -42,6 +54,7 @@ def as_s3_vectors_error(error: Exception) -> S3VectorsError:
     return InternalServerException("Internal server error")
 
 
-def litestar_response(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    answer = render(as_s3_vectors_error(error))
-    return Response(answer.body, status_code=answer.status_code, headers=answer.headers, media_type="application/json")
+def litestar_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    answer = render(as_s3_vectors_error(error), request.scope["state"]["event"])
+    media_type = answer.headers["content-type"]
+    return Response(answer.body, status_code=answer.status_code, headers=answer.headers, media_type=media_type)

@@ -1,15 +1,51 @@
-"""What every operation works with, made once per worker."""
+"""What the stations and operations work with, made once per worker."""
 
-from msgspec import Struct
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from app.audit_log import open_audit_log
+from app.credentials import root_access_key
+from app.database import catalog
 from app.database.deletion import Deletion
 from app.database.engine import Database
+from app.database.last_use import LastUse
+from app.database.policy_information import PolicyInformation
+from app.key_encryption_key import key_encryption_keys
 from app.page_tokens import PageTokens
+from app.settings import Settings
 
 
-class Server(Struct, frozen=True):
-    database: Database
-    deletion: Deletion
+class Server:
+    """Complete within `running`; before, nothing but the settings has been read."""
+
     page_tokens: PageTokens
-    views: bool
-    """Whether buckets get schemas, and indexes views, for people."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(
+            settings.database_url or "",
+            pool_size=settings.pool_size,
+            statement_timeout_seconds=settings.statement_timeout_seconds,
+        )
+        self.keys = key_encryption_keys(settings)
+        self.information = PolicyInformation(self.database, self.keys, root_access_key(settings))
+        self.audit_log = open_audit_log(settings.audit_log, settings.data_dir)
+        self.last_use = LastUse(self.database)
+        self.deletion = Deletion(self.database)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.database.open()
+        async with self.database.transaction() as connection:
+            self.page_tokens = PageTokens(await catalog.page_token_key(connection))
+        background = [asyncio.create_task(self.deletion.run()), asyncio.create_task(self.last_use.run())]
+        try:
+            yield
+        finally:
+            self.deletion.stop()
+            self.last_use.stop()
+            await asyncio.gather(*background)
+            await self.information.close()
+            await self.database.close()
+            self.audit_log.close()

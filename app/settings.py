@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import msgspec
 from msgspec import Meta, Struct, field
 
+from app.request_context import Networks, parse_networks
 from app.unprivileged import closed_folder, unprivileged_user
 
 PREFIX = "PGS3VECTORS_"
-SECRETS = {"database_url", "root_secret_access_key"}
+SECRETS = {"database_url", "root_secret_access_key", "key_encryption_key", "key_encryption_key_command"}
 SWITCH = {"on": True, "off": False}
+SWITCHES = {"views", "public_bucket_policies"}
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")]
 LogFormat = Annotated[Literal["console", "json"], Meta(description="console or json")]
@@ -50,6 +52,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     account_id: Annotated[str, Meta(pattern="^[0-9]{12}$", description="12 digits")] = "000000000000"
     root_access_key_id: Annotated[str, Meta(pattern=r"^\w{3,128}$", description="3 to 128 letters and digits")] = ""
     root_secret_access_key: Annotated[str, Meta(min_length=8, description="8 characters or more")] = ""
+    key_encryption_key: Annotated[str, Meta(description="keys in base64")] = ""
+    key_encryption_key_file: Annotated[Path, Meta(description="a path")] | None = None
+    key_encryption_key_command: Annotated[str, Meta(description="a shell command")] = ""
+    public_bucket_policies: Annotated[bool, Meta(description="on or off")] = False
+    trusted_proxies: Annotated[str, Meta(description="addresses or networks, separated by commas")] = ""
+    audit_log: Annotated[str, Meta(description="a path, `stdout` or `off`")] = ""
     log_level: LogLevel = "info"
     log_format: LogFormat = "console"
     views: Annotated[bool, Meta(description="on or off")] = True
@@ -57,12 +65,23 @@ class Settings(Struct, frozen=True, kw_only=True):
     clock_skew_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 900
     statement_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 60
 
+    @property
+    def key_encryption_key_sources(self) -> tuple[object, ...]:
+        return self.key_encryption_key, self.key_encryption_key_file, self.key_encryption_key_command
+
+    @property
+    def trusted_networks(self) -> Networks:
+        try:
+            return parse_networks(self.trusted_proxies)
+        except ValueError:
+            raise InvalidSetting(f"{variable('trusted_proxies')} must be {description('trusted_proxies')}.") from None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """An empty variable counts as absent, which is how Compose passes one that is not set."""
         given = {name: environment.get(variable(name), "") for name in cls.__struct_fields__}
         values = {
-            name: SWITCH.get(value, value) if name == "views" else value for name, value in given.items() if value
+            name: SWITCH.get(value, value) if name in SWITCHES else value for name, value in given.items() if value
         }
         try:
             settings = msgspec.convert(values, cls, strict=False, dec_hook=to_path)
@@ -71,6 +90,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
             pair = (variable("root_access_key_id"), variable("root_secret_access_key"))
             raise InvalidSetting(f"{pair[0]} and {pair[1]} must be set together or not at all.")
+        if sum(map(bool, settings.key_encryption_key_sources)) > 1:
+            raise InvalidSetting(f"{variable('key_encryption_key')} and its _FILE and _COMMAND exclude each other.")
+        settings.trusted_networks  # noqa: B018 - refused now rather than by every worker
         return settings
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

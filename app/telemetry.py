@@ -1,12 +1,13 @@
-"""A request id on every answer, and one log line for every request."""
+"""A request id on every answer, one log line for every request, and an audit record for those that need one."""
 
 import time
-from uuid import uuid4
 
 import structlog
 from msgspec import Struct
 
 from app.asgi import Application, Message, Receive, Scope, Send
+from app.audit import Event, record
+from app.audit_log import AuditLog
 from app.rendering import Answer, as_s3_vectors_error, render
 
 log = structlog.get_logger()
@@ -18,26 +19,31 @@ class Telemetry(Struct, frozen=True):
     """The outermost station: what fails before Litestar is rendered here."""
 
     stations: Application
+    region: str
+    audit_log: AuditLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, request_id, status = time.perf_counter(), str(uuid4()), 0
+        started, event, status = time.perf_counter(), Event(region=self.region), 0
+        scope.setdefault("state", {})["event"] = event
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-amzn-requestid", request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-amzn-requestid", event.request_id.encode())]
             await send(message)
 
         method, path = scope["method"], scope["raw_path"][:MAX_LOGGED_PATH].decode("latin-1")
         try:
             await self.stations(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 - the last station answers everything
-            answer = render(as_s3_vectors_error(error))
+            answer = render(as_s3_vectors_error(error), event)
             if status == 0:
                 await _send(answer, send_with_id)
         milliseconds = round((time.perf_counter() - started) * 1000, 2)
-        log.info("request", id=request_id, method=method, path=path, status=status, ms=milliseconds)
+        log.info("request", id=event.request_id, method=method, path=path, status=status, ms=milliseconds)
+        if event.is_recorded:
+            self.audit_log.write(record(event))
 
 
 async def _send(answer: Answer, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Container
 from urllib.parse import unquote_to_bytes
 
 from app.asgi import Receive, Scope
@@ -18,8 +19,14 @@ from app.sigv4 import SignedRequest
 BODY_DEADLINE_SECONDS = 60
 TAGS = b"/tags"
 TAGS_PREFIX = b"/tags/"
+STS = b"/"
 
-_CONTENT_TYPE = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
+Route = tuple[str, bytes]
+"""Method and path of an operation."""
+
+_MEDIA_TYPE = rb"\s*%b\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?"
+_JSON = re.compile(_MEDIA_TYPE % b"application/json", re.IGNORECASE)
+_FORM = re.compile(_MEDIA_TYPE % b"application/x-www-form-urlencoded", re.IGNORECASE)
 
 
 def signed_request(scope: Scope) -> SignedRequest:
@@ -61,12 +68,13 @@ async def _read(receive: Receive) -> bytes:
 
 
 def check_media_type(request: SignedRequest, body: bytes) -> None:
-    """JSON in UTF-8 and never compressed: what is not inflated is no bomb."""
+    """JSON (for STS a form) in UTF-8, and never compressed: what is not inflated is no bomb."""
+    media_type, name = (_FORM, "application/x-www-form-urlencoded") if is_sts(request) else (_JSON, "application/json")
     if values(request, b"content-encoding"):
         raise UnsupportedMediaTypeException("Content-Encoding is not supported")
     content_types = values(request, b"content-type")
-    if (body or content_types) and not (len(content_types) == 1 and _CONTENT_TYPE.fullmatch(content_types[0])):
-        raise UnsupportedMediaTypeException("Content-Type must be application/json")
+    if (body or content_types) and not (len(content_types) == 1 and media_type.fullmatch(content_types[0])):
+        raise UnsupportedMediaTypeException(f"Content-Type must be {name}")
 
 
 def resource_arn(request: SignedRequest) -> str | None:
@@ -79,15 +87,26 @@ def resource_arn(request: SignedRequest) -> str | None:
         raise ValidationException.at("resourceArn", "Invalid resource ARN") from error
 
 
-def check_route(request: SignedRequest, routes: frozenset[tuple[str, bytes]], newest: frozenset[bytes]) -> None:
-    """Byte for byte: routers forgive doubled and trailing slashes, signatures and AWS do not."""
-    tags = request.raw_path.startswith(TAGS_PREFIX)
-    path = TAGS if tags else request.raw_path
-    # Without a resource, the path of the tag operations is only our own name for them.
-    if tags == (path == TAGS) and (request.method, path) in routes:
+def is_sts(request: SignedRequest) -> bool:
+    return request.raw_path == STS
+
+
+def route_of(request: SignedRequest) -> Route | None:
+    """Byte for byte: routers forgive doubled and trailing slashes, signatures and AWS do not.
+
+    Without a resource, the path of the tag operations is only our own name for them.
+    """
+    if request.raw_path == TAGS:
+        return None
+    return request.method, TAGS if request.raw_path.startswith(TAGS_PREFIX) else request.raw_path
+
+
+def check_route(request: SignedRequest, routes: Container[Route | None], newest: frozenset[bytes]) -> None:
+    if route_of(request) in routes:
         return
-    if path in newest:
-        raise UnknownOperationException(f"{path[1:].decode()} is not supported by this version of pgs3vectors")
+    if request.raw_path in newest:
+        name = request.raw_path[1:].decode()
+        raise UnknownOperationException(f"{name} is not supported by this version of pgs3vectors")
     raise UnknownOperationException("Unknown operation")
 
 

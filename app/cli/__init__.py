@@ -5,15 +5,31 @@ import sys
 import psycopg
 from cyclopts import App
 
+from app.cli.iam import iam
+from app.cli.kms import kms
+from app.cli.output import CommandError
+from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
+from app.errors import S3VectorsError
 from app.settings import InvalidSetting
 
-EXPECTED = (InvalidSetting, UnsupportedDatabase, EmbeddedError, PortTaken, psycopg.OperationalError)
+EXPECTED = (
+    CommandError,
+    EmbeddedError,
+    InvalidSetting,
+    PortTaken,
+    S3VectorsError,
+    UnsupportedDatabase,
+    psycopg.OperationalError,
+)
 
 app = App(name="pgs3vectors", help="The Amazon S3 Vectors API on PostgreSQL.", version_flags=[])
 app.command(serve)
+app.command(iam)
+app.command(kms)
+app.command(rotate_kek)
 
 
 def main() -> None:

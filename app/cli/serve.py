@@ -1,5 +1,6 @@
 """`pgs3vectors serve`: the database, then the HTTP workers; both end with this process."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -10,18 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
-import psycopg
 import structlog
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import MPServer as Granian  # what granian.Granian is where Python has a GIL
 
 from app.cli.announcement import announce_when_ready
+from app.cli.connection import catalog_at, prepare_database
 from app.credentials import Credentials, credentials_file, root_credentials
 from app.database.embedded import EmbeddedPostgres
 from app.database.embedded_binaries import EmbeddedError
-from app.database.floors import check_versions
-from app.database.migrations import migrate
 from app.logs import configure_logs, granian_logs
 from app.settings import InvalidSetting, Settings, variable
 from app.worker import load_application
@@ -48,9 +47,8 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until granian has its own
     address = free_address(settings)
     with database(settings) as url:
-        with psycopg.connect(url) as connection:
-            check_versions(connection)
-        migrate(url)
+        prepare_database(url)
+        asyncio.run(prepare_catalog(url, settings))
         created = prepare_credentials(settings)
         export(database_url=url, data_dir=settings.data_dir)
         announce_when_ready(settings, address, created)
@@ -98,6 +96,12 @@ def stop_without(postgres: EmbeddedPostgres, stopping: Event) -> None:
     if not stopping.is_set():
         stopping.set()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def prepare_catalog(url: str, settings: Settings) -> None:
+    """Whatever its keys cannot open is told here, before anybody is served."""
+    async with catalog_at(url, settings):
+        pass
 
 
 def prepare_credentials(settings: Settings) -> Credentials | None:

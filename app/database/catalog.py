@@ -27,6 +27,7 @@ vector_buckets = sa.Table(
     sa.Column("kms_key_arn", sa.Text),
     sa.Column("tags", JSONB),
     sa.Column("policy", sa.Text),
+    sa.Column("policy_user_ids", JSONB),
     sa.Column("schema_name", sa.Text),
 )
 
@@ -44,6 +45,7 @@ vector_indexes = sa.Table(
     sa.Column("sse_type", sa.Text),
     sa.Column("kms_key_arn", sa.Text),
     sa.Column("tags", JSONB),
+    sa.Column("data_key", sa.LargeBinary),
 )
 
 page_token_keys = sa.Table("page_token_keys", metadata, sa.Column("key", sa.LargeBinary))
@@ -59,6 +61,8 @@ class VectorBucket(Struct, frozen=True):
     encryption: EncryptionConfiguration
     tags: dict[str, str]
     policy: str | None
+    policy_user_ids: dict[str, str]
+    """The users whom the policy names, by ARN, who existed when it was put."""
     schema_name: str | None
 
 
@@ -71,6 +75,8 @@ class Index(Struct, frozen=True):
     non_filterable_metadata_keys: list[str] | None
     encryption: EncryptionConfiguration
     tags: dict[str, str]
+    data_key: bytes | None
+    """Under aws:kms: wrapped by the KMS key, it seals non-filterable metadata."""
     rows: int
     """PostgreSQL's estimate; -1 before the first ANALYZE."""
 
@@ -117,7 +123,16 @@ async def find_vector_bucket(
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise NotFoundException(BUCKET_NOT_FOUND)
-    return VectorBucket(row.id, arn, row.creation_time, _encryption(row), row.tags, row.policy, row.schema_name)
+    return VectorBucket(
+        id=row.id,
+        arn=arn,
+        creation_time=row.creation_time,
+        encryption=_encryption(row),
+        tags=row.tags,
+        policy=row.policy,
+        policy_user_ids=row.policy_user_ids or {},
+        schema_name=row.schema_name,
+    )
 
 
 async def list_vector_buckets(
@@ -179,6 +194,7 @@ async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool =
         non_filterable_metadata_keys=row.non_filterable_metadata_keys,
         encryption=_encryption(row),
         tags=row.tags,
+        data_key=row.data_key,
         rows=row.rows,
     )
 

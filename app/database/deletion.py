@@ -1,4 +1,4 @@
-"""Dropping the tables of deleted indexes, in the background.
+"""What is done in the background: dropping the tables of deleted indexes, and forgetting keys whose time is over.
 
 DeleteIndex only marks the row.  A DROP that waits for one reader blocks every reader behind it, so it gives up after
 300 ms and is tried again; the advisory lock leaves the work to one worker at a time.
@@ -10,9 +10,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.access_keys import forget_expired_keys
 from app.database.catalog import vector_buckets, vector_indexes
 from app.database.ddl import ddl
 from app.database.engine import Database
+from app.database.kms_keys import destroy_due_keys
 from app.database.views import drop_schema
 from app.errors import S3VectorsError
 
@@ -61,6 +63,9 @@ class Deletion:
                 log.info("drop_postponed", index_id=index_id)
         async with self._database.transaction() as connection:
             await _forget_buckets(connection)
+        async with self._database.transaction() as connection:
+            await destroy_due_keys(connection)
+            await forget_expired_keys(connection)
 
     async def _drop_index(self, index_id: int) -> None:
         async with self._database.transaction() as connection:

@@ -54,6 +54,23 @@ class EmbeddedPostgres:
             return f"postgresql://{NAME}:{password}@/{database}?host={host}&port={self.port}"
         return f"postgresql://{NAME}:{password}@127.0.0.1:{self.port}/{database}"
 
+    def running_url(self) -> str | None:
+        """Of the PostgreSQL that another process runs on this data directory; None where none is ready."""
+        status = self._postmaster_status()
+        if len(status) < 8 or status[7].strip() != "ready" or not self._is_locked():
+            return None
+        self.port = int(status[3])
+        return self.url
+
+    def _is_locked(self) -> bool:
+        """A file that a killed PostgreSQL left behind says that it is ready; its lock went with it."""
+        with (self.data_dir / "postgres.lock").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     @property
     def _socket_fits(self) -> bool:
         return len(os.fsencode(self.socket_dir / f".s.PGSQL.{self.port}")) <= LONGEST_SOCKET_PATH

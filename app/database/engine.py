@@ -46,6 +46,7 @@ class Database:
     """One psycopg pool; SQLAlchemy builds the statements and borrows its connections from it."""
 
     def __init__(self, url: str, *, pool_size: int, statement_timeout_seconds: int) -> None:
+        self.url = url
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,
             kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},

@@ -11,9 +11,8 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.catalog import Index
-from app.database.vector_table import Returned, data_text, hash_of, metadata_text, output_vector, table_of
+from app.database.vector_table import Returned, data_text, hash_of, metadata_bytes, metadata_columns, table_of
 from app.limits import MAX_LIST_VECTORS_PAGE_BYTES
-from app.shapes import OutputVector
 
 
 class Cursor(Struct, frozen=True, array_like=True):
@@ -44,7 +43,9 @@ class PageRequest(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    vectors: list[OutputVector]
+    """Rows for `output_vector`."""
+
+    rows: list[Any]
     next: Cursor | None
 
 
@@ -53,7 +54,7 @@ async def list_vectors(connection: AsyncConnection, index: Index, request: PageR
     rows = list(await connection.execute(_statement(table_of(index), request)))
     page = [row for row in rows[: request.limit] if row.bytes_before < MAX_LIST_VECTORS_PAGE_BYTES]
     more = len(rows) > len(page)
-    return Page([output_vector(row) for row in page], Cursor(page[-1].hash, page[-1].key) if more else None)
+    return Page(page, Cursor(page[-1].hash, page[-1].key) if more else None)
 
 
 def _statement(table: sa.Table, request: PageRequest) -> sa.Select[Any]:
@@ -79,7 +80,7 @@ def _statement(table: sa.Table, request: PageRequest) -> sa.Select[Any]:
     if returned.data:
         columns.append(sa.case((fits, data_text(chosen))).label("data"))
     if returned.metadata:
-        columns.append(sa.case((fits, metadata_text(chosen))).label("metadata"))
+        columns += metadata_columns(chosen, only_where=fits)
     return sa.select(*columns).order_by(chosen.c.hash, chosen.c.key)
 
 
@@ -88,6 +89,6 @@ def _bytes_before(table: sa.Table, returned: Returned) -> sa.ColumnElement[int]:
     if returned.data:
         size += sa.func.vector_dims(table.c.embedding) * 4
     if returned.metadata:
-        size += sa.func.octet_length(metadata_text(table))
+        size += metadata_bytes(table)
     before = sa.func.sum(size).over(order_by=[hash_of(table), table.c.key], rows=(None, -1))
     return sa.func.coalesce(before, 0).label("bytes_before")

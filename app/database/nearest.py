@@ -18,7 +18,7 @@ from app.database.vector_table import (
     HALFVEC_MAX,
     MAX_VECTOR_DIMENSION,
     indexed_rows,
-    metadata_text,
+    metadata_columns,
     operand,
     table_of,
 )
@@ -62,7 +62,7 @@ class Search(Struct, frozen=True):
 
 
 async def nearest(connection: AsyncConnection, search: Search) -> list[sa.Row[Any]]:
-    """Rows of key, distance and, where asked for, metadata as JSON text; ordered by distance, then key."""
+    """Rows of key, distance and, where asked for, metadata for `metadata_of`; ordered by distance, then key."""
     if search.approximate:
         rows = await _run_approximate(connection, search)
         if _complete(search, rows):
@@ -121,9 +121,9 @@ def _answer(search: Search, chosen: sa.Select[Any]) -> sa.Select[Any]:
     """Text is made of the chosen rows only, behind their LIMIT; distances are float32, as AWS's are."""
     rows = chosen.subquery("nearest")
     distance = sa.cast(sa.cast(rows.c.distance, sa.REAL), sa.Double)
-    columns = [rows.c.key, distance.label("distance")]
+    columns: list[sa.ColumnElement[Any]] = [rows.c.key, distance.label("distance")]
     if search.return_metadata:
-        columns.append(metadata_text(rows).label("metadata"))
+        columns += metadata_columns(rows)
     return sa.select(*columns).order_by(rows.c.distance, rows.c.key)
 
 

@@ -11,6 +11,8 @@
     CREATE INDEX gin_42 ON vectors.index_42 USING gin (metadata jsonb_path_ops) WITH (fastupdate = off);
     CREATE INDEX segment_42 ON vectors.index_42 (hashtextextended(key, 0), key);
 
+Under aws:kms, non_filterable_metadata is bytea: sealed by `app.record_cipher`.
+
 Names come from the id, which a sequence gives once: text of users never becomes an identifier, and no pooled connection
 meets another table under a name that it has prepared.
 """
@@ -31,6 +33,7 @@ from sqlalchemy.types import NullType
 
 from app.database.catalog import Index
 from app.database.ddl import ddl
+from app.record_cipher import RecordCipher
 from app.shapes import DistanceMetric, OutputVector
 
 # pgvector indexes up to 2,000 dimensions of vector and 4,000 of halfvec; the API allows 4,096.
@@ -50,12 +53,12 @@ _PASSED = NullType()
 
 
 class StoredVector(Struct, frozen=True):
-    """What a write stores: JSON as text, so that PostgreSQL is the only one to build it again."""
+    """What a write stores: JSON as text, so that PostgreSQL is the only one to build it again; or sealed."""
 
     key: str
     embedding: Vector
     metadata: str
-    non_filterable_metadata: str
+    non_filterable_metadata: str | bytes
 
 
 class Returned(Struct, frozen=True):
@@ -64,7 +67,7 @@ class Returned(Struct, frozen=True):
 
 
 @lru_cache(maxsize=1024)
-def vector_table(index_id: int, dimension: int, metric: DistanceMetric) -> sa.Table:
+def vector_table(index_id: int, dimension: int, metric: DistanceMetric, *, sealed: bool) -> sa.Table:
     """Kept, because SQLAlchemy's cache of compiled statements goes by the identity of the table."""
     table = sa.Table(
         f"index_{index_id}",
@@ -72,7 +75,7 @@ def vector_table(index_id: int, dimension: int, metric: DistanceMetric) -> sa.Ta
         sa.Column("key", sa.Text(collation="C"), primary_key=True),
         sa.Column("embedding", VECTOR(dimension), nullable=False),
         sa.Column("metadata", JSONB, nullable=False),
-        sa.Column("non_filterable_metadata", JSONB, nullable=False),
+        sa.Column("non_filterable_metadata", sa.LargeBinary if sealed else JSONB, nullable=False),
         # Filterable metadata stays beside the embedding, long text goes to TOAST: exact search does not read it.
         postgresql_with={"toast_tuple_target": min(MAX_TUPLE_TARGET, 4 * dimension + 2_048)},
     )
@@ -98,7 +101,7 @@ def vector_table(index_id: int, dimension: int, metric: DistanceMetric) -> sa.Ta
 
 
 def table_of(index: Index) -> sa.Table:
-    return vector_table(index.id, index.dimension, index.distance_metric)
+    return vector_table(index.id, index.dimension, index.distance_metric, sealed=index.data_key is not None)
 
 
 def hash_of(table: sa.Table) -> sa.ColumnElement[int]:
@@ -159,12 +162,13 @@ async def upsert(connection: AsyncConnection, index: Index, vectors: Sequence[St
 
 def _upsert_statement(table: sa.Table) -> sa.Executable:
     """One array a column: the statement has four parameters however many vectors come, and is prepared once."""
+    name = "non_filterable_metadata"
     rows = (
         sa.func.unnest(
             sa.cast(sa.bindparam("key", type_=_PASSED), ARRAY(sa.Text)),
             sa.cast(sa.bindparam("embedding", type_=_PASSED), ARRAY(VECTOR)),
-            sa.cast(sa.cast(sa.bindparam("metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
-            sa.cast(sa.cast(sa.bindparam("non_filterable_metadata", type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB)),
+            _json_array("metadata"),
+            _sealed_array(name) if is_sealed(table) else _json_array(name),
         )
         .table_valued("key", "embedding", "metadata", "non_filterable_metadata", name="new")
         .render_derived()
@@ -172,6 +176,14 @@ def _upsert_statement(table: sa.Table) -> sa.Executable:
     new = upsert_into(table).from_select([c.name for c in table.c], sa.select(*rows.c))
     replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
     return new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced)
+
+
+def _json_array(name: str) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.cast(sa.bindparam(name, type_=_PASSED), ARRAY(sa.Text)), ARRAY(JSONB))
+
+
+def _sealed_array(name: str) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.bindparam(name, type_=_PASSED), ARRAY(sa.LargeBinary))
 
 
 async def delete(connection: AsyncConnection, index: Index, keys: Sequence[str]) -> None:
@@ -183,10 +195,11 @@ async def delete(connection: AsyncConnection, index: Index, keys: Sequence[str])
     await connection.execute(sa.delete(table).where(table.c.key.in_(sa.select(locked.c.key))))
 
 
-async def get(connection: AsyncConnection, index: Index, keys: Sequence[str], returned: Returned) -> list[OutputVector]:
+async def get(connection: AsyncConnection, index: Index, keys: Sequence[str], returned: Returned) -> list[Any]:
+    """Rows for `output_vector`."""
     table = table_of(index)
     statement = sa.select(*_columns(table, returned)).where(table.c.key == sa.func.any(_keys(keys)))
-    return [output_vector(row) for row in await connection.execute(statement)]
+    return list(await connection.execute(statement))
 
 
 def _keys(keys: Sequence[str]) -> sa.ColumnElement[Any]:
@@ -198,7 +211,7 @@ def _columns(table: sa.Table, returned: Returned) -> list[sa.ColumnElement[Any]]
     if returned.data:
         columns.append(data_text(table).label("data"))
     if returned.metadata:
-        columns.append(metadata_text(table).label("metadata"))
+        columns += metadata_columns(table)
     return columns
 
 
@@ -207,17 +220,48 @@ def data_text(rows: sa.FromClause) -> sa.ColumnElement[str]:
     return sa.cast(rows.c.embedding, sa.Text)
 
 
-def metadata_text(rows: sa.FromClause) -> sa.ColumnElement[str]:
-    return sa.cast(rows.c.metadata.op("||")(rows.c.non_filterable_metadata), sa.Text)
+def is_sealed(rows: sa.FromClause) -> bool:
+    """Whether non-filterable metadata is encrypted, as it is under aws:kms."""
+    return isinstance(rows.c.non_filterable_metadata.type, sa.LargeBinary)
 
 
-def output_vector(row: Any) -> OutputVector:
+def metadata_columns(
+    rows: sa.FromClause, only_where: sa.ColumnElement[bool] | None = None
+) -> list[sa.ColumnElement[Any]]:
+    """For `metadata_of`: all of it as JSON text, or the filterable part and what is sealed of the other."""
+    sealed = rows.c.non_filterable_metadata
+    text = rows.c.metadata if is_sealed(rows) else rows.c.metadata.op("||")(sealed)
+    columns = {"metadata": sa.cast(text, sa.Text), **({"sealed": sealed} if is_sealed(rows) else {})}
+    if only_where is not None:
+        columns = {name: sa.case((only_where, column)) for name, column in columns.items()}
+    return [column.label(name) for name, column in columns.items()]
+
+
+def metadata_bytes(rows: sa.FromClause) -> sa.ColumnElement[int]:
+    lengths = [sa.func.octet_length(column.element) for column in metadata_columns(rows)]
+    return sum(lengths[1:], start=lengths[0])
+
+
+def output_vector(row: Any, cipher: RecordCipher | None) -> OutputVector:
+    """`cipher` is that of an index whose non-filterable metadata is sealed."""
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return OutputVector(
         key=row.key,
         data=_vector_data(row.data) if "data" in fields else UNSET,
-        metadata=Raw(row.metadata.encode()) if "metadata" in fields else UNSET,
+        metadata=metadata_of(row, cipher) if "metadata" in fields else UNSET,
     )
+
+
+def metadata_of(row: Any, cipher: RecordCipher | None) -> Raw:
+    text = row.metadata if cipher is None else _joined(row.metadata, cipher.unseal(row.key, row.sealed))
+    return Raw(text.encode())
+
+
+def _joined(first: str, second: str) -> str:
+    """One JSON object of two that have no key in common."""
+    if "{}" in (first, second):
+        return second if first == "{}" else first
+    return f"{first[:-1]}, {second[1:]}"
 
 
 def _vector_data(text: str) -> Raw:

@@ -9,13 +9,14 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from app.arns import IndexArn, index_of
-from app.authorization import Caller, authorize
+from app.authorization import Caller, asked_encryption, asked_tags, authorize
 from app.constraints import ABSENT, Integer, Length, OneOf, Range, Required
 from app.database import catalog, views
 from app.database.catalog import NamePage
 from app.database.vector_table import create_vector_table
 from app.encryption import effective_encryption
 from app.errors import ValidationException
+from app.kms import check_key, new_data_key
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -102,24 +103,30 @@ class DeleteIndexOutput(Output):
 @operation(HttpMethod.POST, "/CreateIndex")
 async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -> CreateIndexOutput:
     arn = index_of(data.bucket(caller.home), data.index_name)
-    authorize(caller, "CreateIndex", arn)
-    if data.tags:
-        authorize(caller, "TagResource", arn)
+    tags, inherited = data.tags or {}, (await server.information.bucket(arn.bucket)).encryption
+    asked = {**asked_encryption(effective_encryption(data.encryption_configuration, inherited)), **asked_tags(tags)}
+    await authorize(caller, "CreateIndex", arn, asked)
+    if tags:
+        await authorize(caller, "TagResource", arn, asked)
     non_filterable = _non_filterable_keys(data.metadata_configuration)
-    check_tags(data.tags or {})
-    effective_encryption(data.encryption_configuration)  # refused before the bucket is looked up
+    check_tags(tags)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
-        await catalog.insert_index(
+        encryption = effective_encryption(data.encryption_configuration, bucket.encryption)
+        await check_key(server.information, connection, encryption, arn.account.account_id)
+        index_id = await catalog.insert_index(
             connection,
             bucket,
-            effective_encryption(data.encryption_configuration, bucket.encryption),
+            encryption,
             index_name=arn.index_name,
             dimension=data.dimension,
             distance_metric=data.distance_metric,
             non_filterable_metadata_keys=non_filterable,
-            tags=data.tags or {},
+            tags=tags,
         )
+        if encryption.kms_key_arn:
+            data_key = await new_data_key(server.information, connection, encryption, index_id)
+            await catalog.update_index(connection, index_id, data_key=data_key)
         index = await catalog.find_index(connection, arn)
         await create_vector_table(connection, index)
         if bucket.schema_name:
@@ -130,7 +137,7 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
 @operation(HttpMethod.POST, "/GetIndex")
 async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetIndexOutput:
     arn = data.index(caller.home)
-    authorize(caller, "GetIndex", arn)
+    await authorize(caller, "GetIndex", arn)
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
     keys = index.non_filterable_metadata_keys
@@ -152,7 +159,7 @@ async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetI
 @operation(HttpMethod.POST, "/ListIndexes")
 async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -> ListIndexesOutput:
     arn = data.bucket(caller.home)
-    authorize(caller, "ListIndexes", arn)
+    await authorize(caller, "ListIndexes", arn)
     prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
     bound_to = ("ListIndexes", str(arn), prefix)
     now = datetime.now(UTC)
@@ -179,7 +186,7 @@ async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -
 async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -> DeleteIndexOutput:
     """Invisible with the commit; the table goes in the background."""
     arn = data.index(caller.home)
-    authorize(caller, "DeleteIndex", arn)
+    await authorize(caller, "DeleteIndex", arn)
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn, lock=True)
         await catalog.update_index(connection, index.id, deletion_time=sa.func.now())

@@ -9,12 +9,14 @@ from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Range, Required
 from app.database import catalog
 from app.database.nearest import Search, nearest
-from app.database.vector_table import table_of
+from app.database.vector_table import metadata_of, table_of
 from app.errors import ValidationException, ValidationExceptionField
 from app.filters.compile import compile_filter
 from app.filters.parse import parse_filter
+from app.kms import record_cipher
 from app.limits import MAX_TOP_K
 from app.operation import operation
+from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import DistanceMetric, IndexInput, Output, VectorData
 from app.vector_data import ZERO_NORM, Float32Vector, InvalidVector, to_float32
@@ -46,9 +48,9 @@ class QueryVectorsOutput(Output):
 @operation(HttpMethod.POST, "/QueryVectors")
 async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server) -> QueryVectorsOutput:
     arn = data.index(caller.home)
-    authorize(caller, "QueryVectors", arn)
+    await authorize(caller, "QueryVectors", arn)
     if data.filter is not None or data.return_metadata:
-        authorize(caller, "GetVectors", arn)
+        await authorize(caller, "GetVectors", arn)
     _refuse_newest_members(data)
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
@@ -59,8 +61,10 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
             condition=_condition(data.filter, index),
             return_metadata=bool(data.return_metadata),
         )
+        cipher = await record_cipher(server.information, connection, index)
         rows = await nearest(connection, search)
-    return QueryVectorsOutput(vectors=[_output(row, data) for row in rows], distance_metric=index.distance_metric)
+    vectors = [_output(row, data, cipher) for row in rows]
+    return QueryVectorsOutput(vectors=vectors, distance_metric=index.distance_metric)
 
 
 def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
@@ -91,9 +95,9 @@ def _refuse_newest_members(data: QueryVectorsInput) -> None:
             raise ValidationException.at(member, f"{member} is not supported by this version of pgs3vectors")
 
 
-def _output(row: Any, data: QueryVectorsInput) -> QueryOutputVector:
+def _output(row: Any, data: QueryVectorsInput, cipher: RecordCipher | None) -> QueryOutputVector:
     return QueryOutputVector(
         key=row.key,
         distance=row.distance if data.return_distance else None,
-        metadata=Raw(row.metadata.encode()) if data.return_metadata else UNSET,
+        metadata=metadata_of(row, cipher) if data.return_metadata else UNSET,
     )

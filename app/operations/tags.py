@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import IndexArn, VectorBucketArn, parse_arn
-from app.authorization import Caller, authorize
+from app.authorization import Caller, asked_tags, authorize
 from app.constraints import ABSENT, Input, Length, Required
 from app.database import catalog
 from app.operation import operation
@@ -48,7 +48,7 @@ async def list_tags_for_resource(
     data: ListTagsForResourceInput, caller: Caller, server: Server
 ) -> ListTagsForResourceOutput:
     arn = parse_arn(data.resource_arn)
-    authorize(caller, "ListTagsForResource", arn)
+    await authorize(caller, "ListTagsForResource", arn)
     async with server.database.transaction() as connection:
         return ListTagsForResourceOutput(tags=(await _find(connection, arn)).tags)
 
@@ -56,7 +56,7 @@ async def list_tags_for_resource(
 @operation(HttpMethod.POST, "/tags")
 async def tag_resource(data: TagResourceInput, caller: Caller, server: Server) -> TagResourceOutput:
     arn = parse_arn(data.resource_arn)
-    authorize(caller, "TagResource", arn)
+    await authorize(caller, "TagResource", arn, asked_tags(data.tags))
     check_tags(data.tags)
     async with server.database.transaction() as connection:
         resource = await _find(connection, arn, lock=True)
@@ -69,7 +69,7 @@ async def tag_resource(data: TagResourceInput, caller: Caller, server: Server) -
 @operation(HttpMethod.DELETE, "/tags")
 async def untag_resource(data: UntagResourceInput, caller: Caller, server: Server) -> UntagResourceOutput:
     arn = parse_arn(data.resource_arn)
-    authorize(caller, "UntagResource", arn)
+    await authorize(caller, "UntagResource", arn, {"aws:tagkeys": tuple(data.tag_keys)})
     async with server.database.transaction() as connection:
         resource = await _find(connection, arn, lock=True)
         kept = {key: value for key, value in resource.tags.items() if key not in data.tag_keys}

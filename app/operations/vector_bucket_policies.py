@@ -1,14 +1,17 @@
 """PutVectorBucketPolicy, GetVectorBucketPolicy and DeleteVectorBucketPolicy."""
 
-import msgspec
 from litestar import HttpMethod
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Required
 from app.database import catalog
+from app.database.identity import find_user_ids
 from app.errors import NotFoundException, ValidationException
-from app.limits import MAX_POLICY_BYTES
 from app.operation import operation
+from app.policy.document import parse_policy
+from app.policy.errors import InvalidPolicy
+from app.policy.public import public_statement
+from app.policy.statements import Policy
 from app.server import Server
 from app.shapes import Output, VectorBucketInput
 
@@ -41,13 +44,16 @@ class DeleteVectorBucketPolicyOutput(Output):
 async def put_vector_bucket_policy(
     data: PutVectorBucketPolicyInput, caller: Caller, server: Server
 ) -> PutVectorBucketPolicyOutput:
-    """Stores the caller's text byte for byte; whoever reads it parses it."""
+    """Stores the caller's text byte for byte, and who the users are that it names."""
     arn = data.bucket(caller.home)
-    authorize(caller, "PutVectorBucketPolicy", arn)
-    check_policy(data.policy)
+    await authorize(caller, "PutVectorBucketPolicy", arn)
+    policy = parsed(data.policy, allow_public=server.settings.public_bucket_policies)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn, lock="update")
-        await catalog.update_vector_bucket(connection, bucket.id, policy=data.policy)
+        user_ids = await find_user_ids(connection, policy.users)
+        if unknown := sorted(policy.users - user_ids.keys()):
+            raise ValidationException.at("policy", f"Invalid principal in policy: {unknown[0]} does not exist")
+        await catalog.update_vector_bucket(connection, bucket.id, policy=data.policy, policy_user_ids=user_ids)
     return PutVectorBucketPolicyOutput()
 
 
@@ -56,7 +62,7 @@ async def get_vector_bucket_policy(
     data: GetVectorBucketPolicyInput, caller: Caller, server: Server
 ) -> GetVectorBucketPolicyOutput:
     arn = data.bucket(caller.home)
-    authorize(caller, "GetVectorBucketPolicy", arn)
+    await authorize(caller, "GetVectorBucketPolicy", arn)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn)
     if bucket.policy is None:
@@ -70,20 +76,22 @@ async def delete_vector_bucket_policy(
 ) -> DeleteVectorBucketPolicyOutput:
     """Idempotent, as the model says of it: deleting no policy is no error."""
     arn = data.bucket(caller.home)
-    authorize(caller, "DeleteVectorBucketPolicy", arn)
+    await authorize(caller, "DeleteVectorBucketPolicy", arn)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn, lock="update")
-        await catalog.update_vector_bucket(connection, bucket.id, policy=None)
+        await catalog.update_vector_bucket(connection, bucket.id, policy=None, policy_user_ids=None)
     return DeleteVectorBucketPolicyOutput()
 
 
-def check_policy(policy: str) -> None:
-    """A JSON object of bounded size; what its statements may say is checked where policies are evaluated."""
-    if len(policy.encode()) > MAX_POLICY_BYTES:
-        raise ValidationException.at("policy", f"Policy must have at most {MAX_POLICY_BYTES} bytes")
-    if "\0" in policy:
-        raise ValidationException.at("policy", "Policy must not contain the null character")
+def parsed(text: str, *, allow_public: bool) -> Policy:
+    """By the code that reads it again whenever somebody asks for access."""
     try:
-        msgspec.json.decode(policy, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationException.at("policy", "Policy is not a valid JSON object") from error
+        policy = parse_policy(text, "bucket")
+    except InvalidPolicy as error:
+        raise ValidationException.at("policy", str(error)) from error
+    if not allow_public and (statement := public_statement(policy)):
+        which = f"Statement {statement.sid!r}" if statement.sid else "A statement"
+        raise ValidationException.at(
+            "policy", f"{which} lets everyone in; name principals, or narrow it by a condition on who or whence"
+        )
+    return policy

@@ -7,12 +7,13 @@ import sqlalchemy as sa
 from litestar import HttpMethod
 
 from app.arns import VectorBucketArn, vector_bucket_arn
-from app.authorization import Caller, authorize
+from app.authorization import Caller, asked_encryption, asked_tags, authorize
 from app.constraints import ABSENT, Input, Integer, Length, Range, Required
 from app.database import catalog, views
 from app.database.catalog import NamePage
 from app.encryption import effective_encryption
 from app.errors import ConflictException
+from app.kms import check_key
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -83,14 +84,16 @@ async def create_vector_bucket(
     data: CreateVectorBucketInput, caller: Caller, server: Server
 ) -> CreateVectorBucketOutput:
     arn = vector_bucket_arn(caller.home, data.vector_bucket_name, None)
-    authorize(caller, "CreateVectorBucket", arn)
-    if data.tags:
-        authorize(caller, "TagResource", arn)
-    encryption = effective_encryption(data.encryption_configuration)
-    check_tags(data.tags or {})
+    encryption, new_tags = effective_encryption(data.encryption_configuration), data.tags or {}
+    asked = {**asked_encryption(encryption), **asked_tags(new_tags)}
+    await authorize(caller, "CreateVectorBucket", arn, asked)
+    if new_tags:
+        await authorize(caller, "TagResource", arn, asked)
+    check_tags(new_tags)
     async with server.database.transaction() as connection:
-        bucket_id = await catalog.insert_vector_bucket(connection, arn, encryption, data.tags or {})
-        if server.views:
+        await check_key(server.information, connection, encryption, arn.account.account_id)
+        bucket_id = await catalog.insert_vector_bucket(connection, arn, encryption, new_tags)
+        if server.settings.views:
             schema_name = await views.create_schema(connection, arn)
             await catalog.update_vector_bucket(connection, bucket_id, schema_name=schema_name)
     return CreateVectorBucketOutput(vector_bucket_arn=str(arn))
@@ -99,7 +102,7 @@ async def create_vector_bucket(
 @operation(HttpMethod.POST, "/GetVectorBucket")
 async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: Server) -> GetVectorBucketOutput:
     arn = data.bucket(caller.home)
-    authorize(caller, "GetVectorBucket", arn)
+    await authorize(caller, "GetVectorBucket", arn)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn)
     return GetVectorBucketOutput(
@@ -114,7 +117,7 @@ async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: 
 
 @operation(HttpMethod.POST, "/ListVectorBuckets")
 async def list_vector_buckets(data: ListVectorBucketsInput, caller: Caller, server: Server) -> ListVectorBucketsOutput:
-    authorize(caller, "ListVectorBuckets", caller.home)
+    await authorize(caller, "ListVectorBuckets", caller.home)
     prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
     bound_to = ("ListVectorBuckets", caller.home, prefix)
     now = datetime.now(UTC)
@@ -140,7 +143,7 @@ async def delete_vector_bucket(
     data: DeleteVectorBucketInput, caller: Caller, server: Server
 ) -> DeleteVectorBucketOutput:
     arn = data.bucket(caller.home)
-    authorize(caller, "DeleteVectorBucket", arn)
+    await authorize(caller, "DeleteVectorBucket", arn)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn, lock="update")
         if await catalog.has_indexes(connection, bucket):

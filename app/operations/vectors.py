@@ -7,16 +7,19 @@ import msgspec
 from litestar import HttpMethod
 from msgspec import Struct
 from pgvector import Vector
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog, listing, vector_table
 from app.database.listing import Cursor, PageRequest, Segment
-from app.database.vector_table import Returned, StoredVector
-from app.errors import ValidationException
+from app.database.vector_table import Returned, StoredVector, output_vector
+from app.errors import AccessDeniedException, KmsError, ValidationException
+from app.kms import record_cipher
 from app.limits import MAX_VECTOR_KEY_BYTES
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
 from app.operation import operation
+from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import IndexInput, Output, OutputVector, VectorData, VectorKey
 from app.vector_data import InvalidVector, to_float32
@@ -74,12 +77,13 @@ class DeleteVectorsOutput(Output):
 async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> PutVectorsOutput:
     """All or nothing; of a key that comes twice the last record stays."""
     arn = data.index(caller.home)
-    authorize(caller, "PutVectors", arn)
+    await authorize(caller, "PutVectors", arn)
     check_keys([vector.key for vector in data.vectors], "vectors")
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
+        cipher = await record_cipher(server.information, connection, index)
     # No connection is held while the numbers are read.
-    records = {vector.key: _stored(i, vector, index) for i, vector in enumerate(data.vectors)}
+    records = {vector.key: _stored(i, vector, index, cipher) for i, vector in enumerate(data.vectors)}
     async with server.database.transaction() as connection:
         await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
     return PutVectorsOutput()
@@ -88,39 +92,43 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
 @operation(HttpMethod.POST, "/GetVectors")
 async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> GetVectorsOutput:
     arn = data.index(caller.home)
-    authorize(caller, "GetVectors", arn)
+    await authorize(caller, "GetVectors", arn)
     check_keys(data.keys, "keys")
     returned = Returned(bool(data.return_data), bool(data.return_metadata))
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
-        return GetVectorsOutput(vectors=await vector_table.get(connection, index, data.keys, returned))
+        cipher = await record_cipher(server.information, connection, index)
+        rows = await vector_table.get(connection, index, data.keys, returned)
+    return GetVectorsOutput(vectors=[output_vector(row, cipher) for row in rows])
 
 
 @operation(HttpMethod.POST, "/ListVectors")
 async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -> ListVectorsOutput:
     arn = data.index(caller.home)
-    authorize(caller, "ListVectors", arn)
+    await authorize(caller, "ListVectors", arn)
     returned = Returned(bool(data.return_data), bool(data.return_metadata))
     if returned.data or returned.metadata:
-        authorize(caller, "GetVectors", arn)
+        await authorize(caller, "GetVectors", arn)
     segment, now = _segment(data), datetime.now(UTC)
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
         bound_to = ("ListVectors", str(arn), index.id, segment, returned)
         after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
         request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
+        cipher = await _listing_cipher(server, connection, index)
         page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
-    return ListVectorsOutput(vectors=page.vectors, next_token=next_token)
+    return ListVectorsOutput(vectors=[output_vector(row, cipher) for row in page.rows], next_token=next_token)
 
 
 @operation(HttpMethod.POST, "/DeleteVectors")
 async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Server) -> DeleteVectorsOutput:
     arn = data.index(caller.home)
-    authorize(caller, "DeleteVectors", arn)
+    await authorize(caller, "DeleteVectors", arn)
     check_keys(data.keys, "keys")
     async with server.database.transaction() as connection:
         index = await catalog.find_index(connection, arn)
+        await record_cipher(server.information, connection, index)  # for its errors: without the key nothing is done
         await vector_table.delete(connection, index, data.keys)
     return DeleteVectorsOutput()
 
@@ -134,7 +142,15 @@ def check_keys(keys: list[str], path: str) -> None:
             raise ValidationException.at(f"{path}[{i}]", "Record key must not contain the null character")
 
 
-def _stored(i: int, vector: PutInputVector, index: catalog.Index) -> StoredVector:
+async def _listing_cipher(server: Server, connection: AsyncConnection, index: catalog.Index) -> RecordCipher | None:
+    """The model of ListVectors has no Kms errors."""
+    try:
+        return await record_cipher(server.information, connection, index)
+    except KmsError as error:
+        raise AccessDeniedException(error.message) from error
+
+
+def _stored(i: int, vector: PutInputVector, index: catalog.Index, cipher: RecordCipher | None) -> StoredVector:
     try:
         embedding = to_float32(vector.data, index.dimension, index.distance_metric)
         metadata = {} if vector.metadata is None else vector.metadata
@@ -143,7 +159,9 @@ def _stored(i: int, vector: PutInputVector, index: catalog.Index) -> StoredVecto
         raise invalid_record(vector.key, f"vectors[{i}]", str(error)) from error
     except InvalidMetadata as error:
         raise invalid_record(vector.key, f"vectors[{i}].metadata", str(error)) from error
-    return StoredVector(vector.key, Vector(embedding), _json(filterable), _json(non_filterable))
+    rest = _json(non_filterable)
+    sealed = rest if cipher is None else cipher.seal(vector.key, rest)
+    return StoredVector(vector.key, Vector(embedding), _json(filterable), sealed)
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -63,6 +63,12 @@ class Policy(Struct, frozen=True):
     statements: Sequence[Statement]
     by_action: Mapping[tuple[Effect, str], Sequence[Statement]]
 
+    @property
+    def users(self) -> frozenset[str]:
+        """The ARNs of the users whom it names; roles are not among them."""
+        named = (arn for statement in self.statements for arn in statement.principals.users)
+        return frozenset(arn for arn in named if ":user/" in arn)
+
     def on(self, effect: Effect, action: str) -> Sequence[Statement]:
         return self.by_action.get((effect, action), ())
 

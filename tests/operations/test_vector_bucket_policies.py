@@ -5,7 +5,10 @@ import pytest
 
 from tests.operations.vectors import refusal
 
-POLICY = '{ "Version":"2012-10-17",\n  "Statement": [ {"Sid":"é\\u00e9", "Effect":"Allow"} ] }'
+POLICY = """{ "Version":"2012-10-17",
+  "Statement": [ {"Sid":"é\\u00e9", "Effect":"Allow", "Principal":{"AWS":"000000000000"},
+    "Action":"s3vectors:GetIndex", "Resource":"*"} ] }"""
+OTHER = POLICY.replace("GetIndex", "ListIndexes")
 
 
 def test_a_policy_comes_back_byte_for_byte(s3vectors: Any, bucket: str) -> None:
@@ -15,8 +18,8 @@ def test_a_policy_comes_back_byte_for_byte(s3vectors: Any, bucket: str) -> None:
 
 def test_a_policy_is_replaced_and_deleted(s3vectors: Any, bucket: str) -> None:
     s3vectors.put_vector_bucket_policy(vectorBucketName=bucket, policy=POLICY)
-    s3vectors.put_vector_bucket_policy(vectorBucketName=bucket, policy='{"Statement":[]}')
-    assert s3vectors.get_vector_bucket_policy(vectorBucketName=bucket)["policy"] == '{"Statement":[]}'
+    s3vectors.put_vector_bucket_policy(vectorBucketName=bucket, policy=OTHER)
+    assert s3vectors.get_vector_bucket_policy(vectorBucketName=bucket)["policy"] == OTHER
     for _ in range(2):
         s3vectors.delete_vector_bucket_policy(vectorBucketName=bucket)
     assert refusal(lambda: s3vectors.get_vector_bucket_policy(vectorBucketName=bucket))[:3] == (

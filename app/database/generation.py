@@ -1,0 +1,57 @@
+"""The number that every change of what decides about access raises: what was read under it holds while it stands.
+
+One small read for each request, instead of all that a decision needs; NOTIFY would come too late, or not at all.
+"""
+
+import asyncio
+
+import psycopg
+
+from app.database.engine import translated
+
+TIMEOUT_SECONDS = 10
+_SELECT = "SELECT generation FROM s3_vectors.access_generation"
+
+
+class Generation:
+    """Reads over a connection of its own: no queue for the pool stands between a revocation and its effect."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection[tuple[int]] | None = None
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Task[int] | None = None
+
+    async def read(self) -> int:
+        """At least as new as this call: whoever comes while a read waits shares it, and none that has begun."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._read())
+        with translated():
+            return await asyncio.shield(self._next)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _read(self) -> int:
+        async with self._reading:
+            self._next = None
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                try:
+                    return await self._select()
+                except psycopg.OperationalError:  # PostgreSQL has been restarted, say
+                    return await self._select()
+
+    async def _select(self) -> int:
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, prepare_threshold=0)
+        connection, self._connection = self._connection, None  # back again only if nothing went wrong
+        try:
+            row = await (await connection.execute(_SELECT, binary=True)).fetchone()
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        if row is None:
+            raise psycopg.OperationalError("s3_vectors.access_generation is empty")
+        return row[0]

@@ -1,0 +1,140 @@
+"""What decisions about access are made from: kept by each process, and never used a moment longer than it is true.
+
+`refresh` compares the generation and forgets everything when it has moved, so that a change counts for the next request
+on every worker.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from typing import TypeVar
+
+import structlog
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.access_keys import AccessKey, open_access_key
+from app.arns import IndexArn, VectorBucketArn
+from app.database import access_keys, catalog, identity, kms_keys
+from app.database.engine import Database
+from app.database.generation import Generation
+from app.database.kms_keys import KmsKey
+from app.encryption import DEFAULT
+from app.envelope import KeyEncryptionKeys
+from app.errors import NotFoundException
+from app.policy.document import Kind, parse_policy
+from app.policy.errors import InvalidPolicy
+from app.policy.principals import Principal
+from app.policy.statements import Policy
+from app.shapes import EncryptionConfiguration
+
+T = TypeVar("T")
+Load = Callable[[AsyncConnection], Awaitable[T]]
+
+MAX_FACTS = 50_000
+
+# What cannot be read must not be taken for nothing to be read.
+DENY_EVERYTHING = parse_policy(
+    '{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}}', "bucket"
+)
+
+log = structlog.get_logger()
+
+
+class BucketFacts(Struct, frozen=True):
+    """Of a bucket that does not exist they are those of a bare one, so that a decision tells nobody which it is."""
+
+    policy: Policy | None = None
+    tags: Mapping[str, str] = {}
+    encryption: EncryptionConfiguration = DEFAULT
+
+
+class PolicyInformation:
+    def __init__(self, database: Database, keys: KeyEncryptionKeys, root: AccessKey) -> None:
+        """`root` is the operator's own, which is not in the database."""
+        self.keys = keys
+        self._database = database
+        self._root = root
+        self._generation = Generation(database.url)
+        self._seen = 0
+        self._facts: dict[tuple[str, object], object] = {}
+
+    async def refresh(self) -> None:
+        """All that is asked for from now on is at least as new as this call."""
+        generation = await self._generation.read()
+        if generation > self._seen:
+            self._seen = generation
+            self._facts.clear()
+
+    async def close(self) -> None:
+        await self._generation.close()
+
+    async def access_key(self, access_key_id: str) -> AccessKey | None:
+        if hmac.compare_digest(access_key_id.encode(), self._root.access_key_id.encode()):
+            return self._root
+
+        async def load(connection: AsyncConnection) -> AccessKey | None:
+            sealed = await access_keys.find_access_key(connection, access_key_id)
+            return None if sealed is None else open_access_key(self.keys, sealed)
+
+        return await self._fact("access key", access_key_id, load)
+
+    async def identity_policies(self, principal: Principal) -> list[Policy]:
+        if principal.is_root:
+            return []
+
+        async def load(connection: AsyncConnection) -> list[Policy]:
+            documents = await identity.find_policies(connection, principal.user_id)
+            return [_readable(text, "identity", {}, f"{principal.arn} {name}") for name, text in documents.items()]
+
+        return await self._fact("identity policies", principal.user_id, load)
+
+    async def bucket(self, arn: VectorBucketArn) -> BucketFacts:
+        async def load(connection: AsyncConnection) -> BucketFacts:
+            try:
+                bucket = await catalog.find_vector_bucket(connection, arn)
+            except NotFoundException:
+                return BucketFacts()
+            text, user_ids = bucket.policy, bucket.policy_user_ids
+            policy = None if text is None else _readable(text, "bucket", user_ids, str(arn))
+            return BucketFacts(policy, bucket.tags, bucket.encryption)
+
+        return await self._fact("bucket", arn, load)
+
+    async def tags(self, arn: IndexArn) -> Mapping[str, str]:
+        async def load(connection: AsyncConnection) -> Mapping[str, str]:
+            try:
+                return (await catalog.find_index(connection, arn)).tags
+            except NotFoundException:
+                return {}
+
+        return await self._fact("tags", arn, load)
+
+    async def kms_key(self, key_arn: str, connection: AsyncConnection) -> KmsKey | None:
+        """Over the caller's connection: who holds one and waits for another may wait for ever."""
+
+        async def load(connection: AsyncConnection) -> KmsKey | None:
+            return await kms_keys.find_kms_key(connection, key_arn)
+
+        return await self._fact("kms key", key_arn, load, connection)
+
+    async def _fact(self, kind: str, key: object, load: Load[T], connection: AsyncConnection | None = None) -> T:
+        """Kept only if the generation has not moved meanwhile; what is not there is asked for again."""
+        if (known := self._facts.get((kind, key))) is not None:
+            return known  # type: ignore[return-value]
+        generation = self._seen
+        async with self._database.transaction() if connection is None else nullcontext(connection) as own:
+            fact = await load(own)
+        if fact is not None and generation == self._seen:
+            if len(self._facts) >= MAX_FACTS:
+                self._facts.clear()
+            self._facts[kind, key] = fact
+        return fact
+
+
+def _readable(text: str, kind: Kind, user_ids: Mapping[str, str], whose: str) -> Policy:
+    try:
+        return parse_policy(text, kind, user_ids)
+    except InvalidPolicy:
+        log.exception("unreadable_policy_denies_everything", policy=whose)
+        return DENY_EVERYTHING

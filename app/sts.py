@@ -1,0 +1,62 @@
+"""sts:GetCallerIdentity, by which the AWS CLI and Terraform ask who they are: the query protocol on `POST /`.
+
+Nobody needs a permission for it, and no Deny takes it away, as at AWS.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from litestar import HttpMethod, Request, Response, route
+
+from app.audit import Event
+from app.authorization import Caller
+from app.errors import S3VectorsError, UnknownOperationException
+
+SERVICE = "sts"
+PATH = "/"
+VERSION = "2011-06-15"
+NAMESPACE = f"https://sts.amazonaws.com/doc/{VERSION}/"
+
+# The query protocol has names of its own for who could not be told.
+CODES = {
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "UnknownOperationException": "InvalidAction",
+    "InternalServerException": "InternalFailure",
+    "ServiceUnavailableException": "ServiceUnavailable",
+}
+
+
+@route(PATH, http_method=HttpMethod.POST, status_code=200)
+async def get_caller_identity(request: Request[Any, Any, Any]) -> Response[bytes]:
+    caller: Caller = request.scope["state"]["caller"]
+    form = parse_qs((await request.body()).decode("latin-1"))
+    if form.get("Action") != ["GetCallerIdentity"] or form.get("Version") != [VERSION]:
+        raise UnknownOperationException("Could not find operation for the given action and version")
+    who = caller.principal
+    result = _elements(Arn=who.arn, UserId=who.user_id, Account=who.account_id)
+    body = (
+        f'<GetCallerIdentityResponse xmlns="{NAMESPACE}"><GetCallerIdentityResult>{result}</GetCallerIdentityResult>'
+        f"{_metadata(caller.event)}</GetCallerIdentityResponse>"
+    )
+    return Response(body.encode(), media_type="text/xml")
+
+
+def error_document(error: S3VectorsError, event: Event) -> bytes:
+    name = type(error).__name__
+    members = _elements(
+        Type="Receiver" if error.status_code >= 500 else "Sender",
+        Code=CODES.get(name, name.removesuffix("Exception")),
+        Message=error.message or "",
+    )
+    request_id = _elements(RequestId=event.request_id)
+    return f'<ErrorResponse xmlns="{NAMESPACE}"><Error>{members}</Error>{request_id}</ErrorResponse>'.encode()
+
+
+def _metadata(event: Event) -> str:
+    return f"<ResponseMetadata>{_elements(RequestId=event.request_id)}</ResponseMetadata>"
+
+
+def _elements(**texts: str) -> str:
+    return "".join(f"<{name}>{escape(text)}</{name}>" for name, text in texts.items())

@@ -1,0 +1,161 @@
+"""Accounts, users, access keys, identity policies, KMS keys, and the generation that tells of every change to them."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0002"
+down_revision: str | None = "0001"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+SCHEMA = "s3_vectors"
+NAME = sa.Text(collation="C")
+NOW = sa.func.now()
+
+# What decides about access, and when a change of it counts.  `last_used_time` does not.
+WATCHED = {
+    "accounts": "INSERT OR UPDATE OR DELETE",
+    "users": "INSERT OR UPDATE OR DELETE",
+    "access_keys": "INSERT OR DELETE OR UPDATE OF status, sealed_secret, expiration_time, user_id",
+    "user_policies": "INSERT OR UPDATE OR DELETE",
+    "kms_keys": "INSERT OR UPDATE OR DELETE",
+    "vector_buckets": "INSERT OR DELETE OR UPDATE OF policy, policy_user_ids, tags, deletion_time",
+}
+
+
+def upgrade() -> None:
+    create_identities()
+    create_kms_keys()
+    create_generation()
+
+
+def create_identities() -> None:
+    op.create_table(
+        "accounts",
+        sa.Column("account_id", NAME, sa.CheckConstraint("account_id ~ '^[0-9]{12}$'"), primary_key=True),
+        sa.Column("account_name", sa.Text, nullable=False),
+        sa.Column("creation_time", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Column("kek_id", sa.Text, nullable=False, comment="the key-encryption key that wraps data_key"),
+        sa.Column("data_key", sa.LargeBinary, nullable=False, comment="seals the secrets of the account"),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "users",
+        sa.Column("user_id", NAME, primary_key=True, comment="given once, unlike the name"),
+        sa.Column("account_id", NAME, sa.ForeignKey(f"{SCHEMA}.accounts.account_id"), nullable=False),
+        sa.Column("user_name", NAME, nullable=False),
+        sa.Column("tags", JSONB, nullable=False, server_default="{}"),
+        sa.Column("creation_time", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        schema=SCHEMA,
+    )
+    op.execute(f"CREATE UNIQUE INDEX users_by_name ON {SCHEMA}.users (account_id, lower(user_name))")
+    op.create_table(
+        "access_keys",
+        sa.Column("access_key_id", NAME, primary_key=True),
+        sa.Column("account_id", NAME, sa.ForeignKey(f"{SCHEMA}.accounts.account_id"), nullable=False),
+        sa.Column("user_id", NAME, of_user(), comment="NULL: the root user of the account"),
+        sa.Column("slot", sa.SmallInteger, sa.CheckConstraint("slot IN (1, 2)"), comment="NULL: temporary credentials"),
+        sa.Column("status", sa.Text, sa.CheckConstraint("status IN ('Active', 'Inactive')"), nullable=False),
+        sa.Column("creation_time", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Column("last_used_time", sa.DateTime(timezone=True)),
+        sa.Column("sealed_secret", sa.LargeBinary, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary, comment="SHA-256 of the session token"),
+        sa.Column("expiration_time", sa.DateTime(timezone=True)),
+        sa.CheckConstraint(
+            "(slot IS NULL) = (token_hash IS NOT NULL) AND (slot IS NULL) = (expiration_time IS NOT NULL)"
+        ),
+        schema=SCHEMA,
+    )
+    # Two keys a user, and two for the root user, whatever runs at the same time.
+    op.execute(
+        f"CREATE UNIQUE INDEX access_keys_by_slot ON {SCHEMA}.access_keys (account_id, user_id, slot)"
+        " NULLS NOT DISTINCT WHERE slot IS NOT NULL"
+    )
+    op.create_table(
+        "user_policies",
+        sa.Column("user_id", NAME, of_user(), primary_key=True),
+        sa.Column("policy_name", NAME, primary_key=True),
+        sa.Column("document", sa.Text, nullable=False),
+        schema=SCHEMA,
+    )
+    policy_user_ids = sa.Column(
+        "policy_user_ids", JSONB, comment="the users whom the policy names, by ARN, as of its put"
+    )
+    op.add_column("vector_buckets", policy_user_ids, schema=SCHEMA)
+
+
+def of_user() -> sa.ForeignKey:
+    return sa.ForeignKey(f"{SCHEMA}.users.user_id", ondelete="CASCADE")
+
+
+def create_kms_keys() -> None:
+    op.create_table(
+        "kms_keys",
+        sa.Column("key_arn", NAME, primary_key=True),
+        sa.Column("account_id", NAME, sa.ForeignKey(f"{SCHEMA}.accounts.account_id"), nullable=False),
+        sa.Column("description", sa.Text, nullable=False),
+        sa.Column(
+            "key_state",
+            sa.Text,
+            sa.CheckConstraint("key_state IN ('Enabled', 'Disabled', 'PendingDeletion')"),
+            nullable=False,
+        ),
+        sa.Column("creation_time", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Column("deletion_time", sa.DateTime(timezone=True), comment="when a pending deletion is carried out"),
+        sa.Column("kek_id", sa.Text, nullable=False, comment="the key-encryption key that wraps key_material"),
+        sa.Column("key_material", sa.LargeBinary, nullable=False),
+        schema=SCHEMA,
+    )
+    data_key = sa.Column("data_key", sa.LargeBinary, comment="under aws:kms: wrapped by the KMS key")
+    op.add_column("vector_indexes", data_key, schema=SCHEMA)
+
+
+def create_generation() -> None:
+    """One number that every change of what decides about access raises, in the transaction of the change.
+
+    Triggers, so that nobody forgets to: what an operator changes in psql is in force for the next request as well.
+    Deferred, so that the row is locked no longer than the commit takes.
+    """
+    column = sa.Column("generation", sa.BigInteger, nullable=False)
+    op.bulk_insert(op.create_table("access_generation", column, schema=SCHEMA), [{"generation": 1}])
+    op.execute(
+        """
+        CREATE FUNCTION s3_vectors.raise_access_generation() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            UPDATE s3_vectors.access_generation SET generation = generation + 1;
+            RETURN NULL;
+        END
+        $$
+        """
+    )
+    for table, events in WATCHED.items():
+        create_trigger(f"{table}_raise_access_generation", table, events)
+    # Of an index only its tags decide, and most have none.
+    create_trigger("tags_raise_access_generation", "vector_indexes", "UPDATE OF tags")
+    create_trigger(
+        "tagged_raise_access_generation", "vector_indexes", "INSERT OR UPDATE OF deletion_time", "NEW.tags <> '{}'"
+    )
+
+
+def create_trigger(name: str, table: str, events: str, condition: str = "true") -> None:
+    op.execute(
+        f"CREATE CONSTRAINT TRIGGER {name} AFTER {events} ON {SCHEMA}.{table} DEFERRABLE INITIALLY DEFERRED"
+        f" FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {SCHEMA}.raise_access_generation()"
+    )
+
+
+def downgrade() -> None:
+    for table in (*WATCHED, "vector_indexes"):
+        op.execute(
+            f"DROP TRIGGER IF EXISTS {table}_raise_access_generation ON {SCHEMA}.{table};"
+            f"DROP TRIGGER IF EXISTS tags_raise_access_generation ON {SCHEMA}.{table};"
+            f"DROP TRIGGER IF EXISTS tagged_raise_access_generation ON {SCHEMA}.{table}"
+        )
+    op.execute(f"DROP FUNCTION {SCHEMA}.raise_access_generation()")
+    op.drop_column("vector_indexes", "data_key", schema=SCHEMA)
+    op.drop_column("vector_buckets", "policy_user_ids", schema=SCHEMA)
+    for table in ("access_generation", "kms_keys", "user_policies", "access_keys", "users", "accounts"):
+        op.drop_table(table, schema=SCHEMA)
