@@ -65,5 +65,6 @@ def _parse_variable(inside: str) -> str | Variable:
 
 
 def _value(variable: Variable, context: Context) -> str | None:
+    """An empty tag is no value: `bucket/${aws:PrincipalTag/team}*` would mean every bucket."""
     value = variable.key.value(context)
-    return value if isinstance(value, str) else variable.default
+    return value if value and isinstance(value, str) else variable.default

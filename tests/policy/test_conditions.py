@@ -45,7 +45,7 @@ CASES: list[tuple[str, str, list[str], list[Context], list[Context]]] = [
         "StringNotEquals",
         "aws:username",
         ["${aws:PrincipalTag/x, 'ana'}"],
-        [{**USER, "aws:principaltag/x": ""}],
+        [{**USER, "aws:principaltag/x": "bob"}],
         [USER],
     ),
     ("StringNotEquals", "aws:username", ["bob", "${aws:PrincipalTag/name}"], [NOTHING], [USER]),
