@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Raw, Struct, field, json, to_builtins
 
 from app.errors import AccessDeniedException, S3VectorsError, SignatureError
 from app.policy.evaluate import Decision, ExplicitDeny
@@ -18,6 +18,8 @@ DATA_EVENTS = {"PutVectors", "GetVectors", "ListVectors", "DeleteVectors", "Quer
 NAMES = ("vectorBucketName", "vectorBucketArn", "indexName", "indexArn")
 READ_ONLY = ("Get", "List", "Query")
 MAX_TEXT = 1024
+MAX_PARAMETERS_BYTES = 100 * 1024
+OMITTED = {"omitted": True}
 
 
 class Event(Struct):
@@ -94,14 +96,21 @@ def _user_identity(event: Event) -> dict[str, Any]:
 
 
 def _parameters(event: Event) -> dict[str, Any] | None:
+    """Left out where they are too long, as CloudTrail does, since what is refused for its length has any length."""
     if event.input is None:
         return None
     if event.name in DATA_EVENTS:
         fields = zip(event.input.__struct_fields__, event.input.__struct_encode_fields__, strict=True)
         members = {wire: getattr(event.input, name) for name, wire in fields if wire in NAMES}
     else:
-        members = to_builtins(event.input)
-    return {name: value for name, value in members.items() if value is not None}
+        members = to_builtins(event.input, enc_hook=_unread)
+    parameters = {name: value for name, value in members.items() if value is not None}
+    return parameters if len(json.encode(parameters)) <= MAX_PARAMETERS_BYTES else OMITTED
+
+
+def _unread(_: Raw) -> dict[str, Any]:
+    """Of a member that no operation reads, nor do we."""
+    return OMITTED
 
 
 def _deciding_statement(decision: Decision | None) -> dict[str, Any] | None:
