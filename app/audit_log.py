@@ -1,14 +1,15 @@
 """Writing the audit log: a thread of its own takes records from a bounded queue, so that no answer waits for a disk."""
 
+import json
 import os
 import sys
 import time
+from math import inf
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 from threading import Thread
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 
 QUEUE_RECORDS = 10_000
@@ -44,16 +45,17 @@ class AuditFile:
         self._file = file
         self._descriptor = -1 if file else sys.stdout.fileno()
         self._queue: Queue[bytes | None] = Queue(QUEUE_RECORDS)
-        self._complained = 0.0
+        self._broken = False
+        self._complained = -inf
         self._thread = Thread(target=self._run, name="audit log", daemon=True)
         self._thread.start()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Never waits and never raises."""
+        """Never waits and never raises; in ASCII, so that no terminal obeys it and no reader sees lines in a line."""
         try:
-            self._queue.put_nowait(msgspec.json.encode(record) + b"\n")
+            self._queue.put_nowait(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         except Full:
-            self._lose(1, "the queue is full")
+            self._lose("the queue is full")
 
     def close(self) -> None:
         """What is queued is written first."""
@@ -65,30 +67,19 @@ class AuditFile:
 
     def _run(self) -> None:
         while (line := self._queue.get()) is not None:
-            lines = [line, *self._waiting()]
             try:
-                self._append(b"".join(lines))
+                self._append(line)
             except OSError as error:
-                self._lose(len(lines), error.strerror or "cannot be written")
+                self._lose(error.strerror or "cannot be written")
 
-    def _waiting(self) -> list[bytes]:
-        """What has come meanwhile goes in one write; the mark of the end stays behind."""
-        lines = []
-        try:
-            for _ in range(100):
-                if (line := self._queue.get_nowait()) is None:
-                    self._queue.put_nowait(None)
-                    break
-                lines.append(line)
-        except (Empty, Full):
-            pass
-        return lines
-
-    def _append(self, lines: bytes) -> None:
+    def _append(self, line: bytes) -> None:
+        """In one write, which no other worker's comes into; a line that a full disk broke off is ended first."""
         if self._file is not None and not self._is_open(self._file):
             self._reopen(self._file)
-        while lines:
-            lines = lines[os.write(self._descriptor, lines) :]
+        rest = b"\n" * self._broken + line
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+            self._broken = bool(rest)
 
     def _is_open(self, file: Path) -> bool:
         try:
@@ -102,9 +93,10 @@ class AuditFile:
             self._descriptor = -1
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._broken = False
 
-    def _lose(self, records: int, reason: str) -> None:
-        self.lost += records
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
         if time.monotonic() - self._complained > COMPLAIN_SECONDS:
             self._complained = time.monotonic()
             log.error("audit_records_lost", reason=reason, lost=self.lost)
