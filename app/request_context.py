@@ -30,7 +30,8 @@ def peer_of(request: SignedRequest, socket_peer: str, scheme: str, trusted: Netw
     address, secure = _address(socket_peer), scheme == "https"
     if address is None or not _is_trusted(address, trusted):
         return Peer(address, secure)
-    secure = secure or request.value("x-forwarded-proto") == "https"
+    # A proxy that adds its word to the client's own leaves both.
+    secure = secure or set(request.values("x-forwarded-proto")) == {b"https"}
     forwarded = b",".join(request.values("x-forwarded-for")).decode("latin-1")
     for hop in reversed(forwarded.split(",")):
         if (told := _address(hop.strip())) is None:
