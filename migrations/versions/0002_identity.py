@@ -15,14 +15,20 @@ SCHEMA = "s3_vectors"
 NAME = sa.Text(collation="C")
 NOW = sa.func.now()
 
-# What decides about access, and when a change of it counts.  `last_used_time` does not.
+# What decides about access, and when a change of it counts: all columns but `last_used_time` and `schema_name`.
 WATCHED = {
     "accounts": "INSERT OR UPDATE OR DELETE",
     "users": "INSERT OR UPDATE OR DELETE",
-    "access_keys": "INSERT OR DELETE OR UPDATE OF status, sealed_secret, expiration_time, user_id",
+    "access_keys": (
+        "INSERT OR DELETE OR UPDATE OF"
+        " access_key_id, account_id, user_id, status, sealed_secret, token_hash, expiration_time"
+    ),
     "user_policies": "INSERT OR UPDATE OR DELETE",
     "kms_keys": "INSERT OR UPDATE OR DELETE",
-    "vector_buckets": "INSERT OR DELETE OR UPDATE OF policy, policy_user_ids, tags, deletion_time",
+    "vector_buckets": (
+        "INSERT OR DELETE OR UPDATE OF"
+        " account_id, vector_bucket_name, policy, policy_user_ids, tags, sse_type, kms_key_arn, deletion_time"
+    ),
 }
 
 
@@ -135,9 +141,15 @@ def create_generation() -> None:
         create_trigger(f"{table}_raise_access_generation", table, events)
     # Of an index only its tags decide, and most have none.
     create_trigger("tags_raise_access_generation", "vector_indexes", "UPDATE OF tags")
-    create_trigger(
-        "tagged_raise_access_generation", "vector_indexes", "INSERT OR UPDATE OF deletion_time", "NEW.tags <> '{}'"
-    )
+    named = "INSERT OR UPDATE OF vector_bucket_id, index_name, deletion_time"
+    create_trigger("tagged_raise_access_generation", "vector_indexes", named, "NEW.tags <> '{}'")
+    live = "OLD.tags <> '{}' AND OLD.deletion_time IS NULL"
+    create_trigger("gone_raise_access_generation", "vector_indexes", "DELETE", live)
+    for table in (*WATCHED, "vector_indexes"):
+        op.execute(
+            f"CREATE TRIGGER truncated_raise_access_generation AFTER TRUNCATE ON {SCHEMA}.{table}"
+            f" FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.raise_access_generation()"
+        )
 
 
 def create_trigger(name: str, table: str, events: str, condition: str = "true") -> None:
@@ -148,13 +160,7 @@ def create_trigger(name: str, table: str, events: str, condition: str = "true") 
 
 
 def downgrade() -> None:
-    for table in (*WATCHED, "vector_indexes"):
-        op.execute(
-            f"DROP TRIGGER IF EXISTS {table}_raise_access_generation ON {SCHEMA}.{table};"
-            f"DROP TRIGGER IF EXISTS tags_raise_access_generation ON {SCHEMA}.{table};"
-            f"DROP TRIGGER IF EXISTS tagged_raise_access_generation ON {SCHEMA}.{table}"
-        )
-    op.execute(f"DROP FUNCTION {SCHEMA}.raise_access_generation()")
+    op.execute(f"DROP FUNCTION {SCHEMA}.raise_access_generation() CASCADE")  # with the triggers
     op.drop_column("vector_indexes", "data_key", schema=SCHEMA)
     op.drop_column("vector_buckets", "policy_user_ids", schema=SCHEMA)
     for table in ("access_generation", "kms_keys", "user_policies", "access_keys", "users", "accounts"):
