@@ -1,6 +1,5 @@
 """Where the key-encryption key comes from: a file, an environment variable or a command, and never the database."""
 
-import binascii
 import subprocess
 from base64 import b64decode, b64encode
 from functools import partial
@@ -28,7 +27,7 @@ def load_keys(settings: Settings) -> list[bytes]:
 
 def create_key_file(settings: Settings) -> None:
     """Where nothing is wrapped yet, and the operator has chosen no source, there may be a new key."""
-    if not (settings.key_encryption_key or settings.key_encryption_key_command):
+    if not any(settings.key_encryption_key_sources):
         write_once(key_file(settings), b64encode(new_key()).decode() + "\n")
 
 
@@ -43,7 +42,7 @@ def _text(settings: Settings) -> tuple[str, str]:
     if settings.key_encryption_key_command:
         return _output(settings.key_encryption_key_command), variable("key_encryption_key_command")
     try:
-        return key_file(settings).read_text(), str(key_file(settings))
+        return key_file(settings).read_text("ascii", "replace"), str(key_file(settings))
     except OSError as error:
         raise NoKeyEncryptionKey(f"Cannot read the key-encryption key: {error.strerror}: {error.filename}") from error
 
@@ -52,9 +51,15 @@ def _output(command: str) -> str:
     """Of a shell command that asks a vault or an HSM; its words of failure may hold secrets and are not repeated."""
     try:
         done = subprocess.run(  # noqa: S602 - the operator's own command
-            command, shell=True, check=True, capture_output=True, text=True, timeout=COMMAND_SECONDS
+            command,
+            shell=True,
+            check=True,
+            capture_output=True,
+            encoding="ascii",
+            errors="replace",
+            timeout=COMMAND_SECONDS,
         )
-    except (subprocess.SubprocessError, UnicodeDecodeError) as error:
+    except subprocess.SubprocessError as error:
         raise NoKeyEncryptionKey(f"{variable('key_encryption_key_command')} failed: {type(error).__name__}") from None
     return done.stdout
 
@@ -62,7 +67,7 @@ def _output(command: str) -> str:
 def parse_keys(text: str, source: str) -> list[bytes]:
     try:
         keys = [b64decode(word, validate=True) for word in text.split()]
-    except binascii.Error:
+    except ValueError:
         keys = []
     if not keys or any(len(key) != KEY_BYTES for key in keys):
         raise NoKeyEncryptionKey(f"{source} must hold one or more keys, each {KEY_BYTES} random bytes in base64.")
