@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -24,6 +25,9 @@ class AccessKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"AccessKey({self.access_key_id!r}, {self.principal.arn!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("access_key_id", self.access_key_id), ("principal", self.principal.arn)]
 
     def accepts_token(self, session_token: str | None) -> bool:
         """Temporary credentials come with their token, and long-lived ones without any."""
