@@ -1,6 +1,7 @@
 """The condition keys that every request has: who asks, from where, when and with what."""
 
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from msgspec import Struct
@@ -44,7 +45,7 @@ def peer_of(request: SignedRequest, socket_peer: str, scheme: str, trusted: Netw
 
 def request_context(principal: Principal, peer: Peer, user_agent: str | None, region: str, now: datetime) -> Context:
     context: dict[str, str | tuple[str, ...]] = {
-        "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:currenttime": now.isoformat("T", "seconds").replace("+00:00", "Z"),
         "aws:epochtime": str(int(now.timestamp())),
         "aws:principalaccount": principal.account_id,
         "aws:principalarn": principal.arn,
@@ -63,6 +64,7 @@ def request_context(principal: Principal, peer: Peer, user_agent: str | None, re
     return context
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> Address | None:
     """An IPv4 address that comes over an IPv6 socket is an IPv4 address to every policy."""
     try:

@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from msgspec import Struct
@@ -31,7 +32,7 @@ _TIMESTAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class SignedRequest(Struct, frozen=True):
+class SignedRequest(Struct, frozen=True, dict=True):
     """The wire without the body: header names in lower case, all else byte for byte, nothing merged or decoded."""
 
     method: str
@@ -39,9 +40,15 @@ class SignedRequest(Struct, frozen=True):
     query: bytes
     headers: Sequence[tuple[bytes, bytes]]
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[bytes]]:
+        by_name: dict[str, list[bytes]] = {}
+        for name, value in self.headers:
+            by_name.setdefault(name.decode("latin-1"), []).append(value)
+        return by_name
+
     def values(self, name: str) -> list[bytes]:
-        encoded = name.encode("latin-1")
-        return [value for header, value in self.headers if header == encoded]
+        return self._by_name.get(name, [])
 
     def value(self, name: str) -> str | None:
         """The first one; parse_authorization has refused a second where it matters."""
@@ -222,16 +229,17 @@ def _check_signed(name: str, signed_headers: Sequence[str]) -> None:
 
 def _check_clock(timestamp: str, now: datetime, skew: timedelta) -> None:
     signed_at = _signed_at(timestamp)
+    if abs(signed_at - now) <= skew:
+        return
     minutes = f"{skew / timedelta(minutes=1):g} min."
     clock, earliest, latest = (moment.strftime(_TIMESTAMP_FORMAT) for moment in (now, now - skew, now + skew))
     if signed_at < now - skew:
         raise InvalidSignatureException(
             f"Signature expired: {timestamp} is now earlier than {earliest} ({clock} - {minutes})"
         )
-    if signed_at > now + skew:
-        raise InvalidSignatureException(
-            f"Signature not yet current: {timestamp} is still later than {latest} ({clock} + {minutes})"
-        )
+    raise InvalidSignatureException(
+        f"Signature not yet current: {timestamp} is still later than {latest} ({clock} + {minutes})"
+    )
 
 
 def _signed_at(timestamp: str) -> datetime:

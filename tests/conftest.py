@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,15 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import boto3
 import psycopg
 import pytest
-from botocore.config import Config
 
+from app.credentials import root_credentials
 from app.database.embedded import EmbeddedPostgres
 from app.database.floors import check_versions
 from app.database.migrations import migrate
 from app.settings import Settings
+from tests.identities import Identities, client
 from tests.server_process import running
 
 FAST = {"fsync": "off", "shared_buffers": "64MB", "maintenance_work_mem": "64MB"}
@@ -89,6 +90,7 @@ def settings(database_url: str) -> Settings:
     """Of the server behind `endpoint`, with the credentials of AWS's own documentation."""
     return Settings(
         database_url=database_url,
+        key_encryption_key=b64encode(b"of the tests, 32 bytes, no more.").decode(),
         root_access_key_id="AKIAIOSFODNN7EXAMPLE",
         root_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     )
@@ -104,6 +106,7 @@ def endpoint(settings: Settings) -> Iterator[str]:
             DATABASE_URL=settings.database_url or "",
             ROOT_ACCESS_KEY_ID=settings.root_access_key_id,
             ROOT_SECRET_ACCESS_KEY=settings.root_secret_access_key,
+            KEY_ENCRYPTION_KEY=settings.key_encryption_key,
             LOG_LEVEL="warning",
         ) as server,
     ):
@@ -114,15 +117,15 @@ def endpoint(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3vectors(endpoint: str, settings: Settings) -> Any:
-    """No hidden retries, and bad input reaches the server."""
-    return boto3.client(
-        "s3vectors",
-        endpoint_url=endpoint,
-        region_name=settings.region,
-        aws_access_key_id=settings.root_access_key_id,
-        aws_secret_access_key=settings.root_secret_access_key,
-        config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-    )
+    """The root user's."""
+    root = root_credentials(settings)
+    return client(endpoint, aws_access_key_id=root.access_key_id, aws_secret_access_key=root.secret_access_key)
+
+
+@pytest.fixture
+def identities(settings: Settings) -> Identities:
+    """Accounts and users of the server behind `endpoint`."""
+    return Identities(settings)
 
 
 @pytest.fixture

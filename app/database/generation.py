@@ -20,14 +20,37 @@ class Generation:
         self._url = url
         self._connection: psycopg.AsyncConnection[tuple[int]] | None = None
         self._reading = asyncio.Lock()
-        self._next: asyncio.Task[int] | None = None
+        self._next: asyncio.Future[int] | None = None
 
     async def read(self) -> int:
-        """At least as new as this call: whoever comes while a read waits shares it, and none that has begun."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._read())
-        with translated():
-            return await asyncio.shield(self._next)
+        """At least as new as this call: whoever comes while a read waits to begin shares it, and none that has begun.
+
+        The first of them reads for all; if it is cancelled, another one begins anew.
+        """
+        while (shared := self._next) is not None:
+            try:
+                return await asyncio.shield(shared)
+            except asyncio.CancelledError:
+                if not shared.cancelled():
+                    raise
+        self._next = shared = asyncio.get_running_loop().create_future()
+        try:
+            with translated():
+                generation = await self._read()
+        except BaseException as error:
+            self._fail(shared, error)
+            raise
+        shared.set_result(generation)
+        return generation
+
+    def _fail(self, shared: "asyncio.Future[int]", error: BaseException) -> None:
+        if self._next is shared:
+            self._next = None
+        if isinstance(error, Exception):
+            shared.set_exception(error)
+            shared.exception()  # whether or not anybody waits for it
+        else:
+            shared.cancel()
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -35,12 +58,15 @@ class Generation:
 
     async def _read(self) -> int:
         async with self._reading:
-            self._next = None
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                try:
-                    return await self._select()
-                except psycopg.OperationalError:  # PostgreSQL has been restarted, say
-                    return await self._select()
+            self._next = None  # who comes from now on needs a later read
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    try:
+                        return await self._select()
+                    except psycopg.OperationalError:  # PostgreSQL has been restarted, say
+                        return await self._select()
+            except TimeoutError as error:
+                raise psycopg.OperationalError("The access generation could not be read in time") from error
 
     async def _select(self) -> int:
         if self._connection is None:

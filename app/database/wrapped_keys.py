@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access_keys import new_account_key
@@ -42,7 +43,7 @@ async def nothing_is_wrapped(connection: AsyncConnection) -> bool:
 async def check_keys(connection: AsyncConnection, keys: KeyEncryptionKeys) -> None:
     """One wrapped key of every KEK in use is opened; raises NoKeyEncryptionKey."""
     for wrapping in WRAPPINGS:
-        each = sa.select(wrapping.id, wrapping.kek_id, wrapping.key).distinct(wrapping.kek_id)
+        each = sa.select(wrapping.id, wrapping.kek_id, wrapping.key).ext(distinct_on(wrapping.kek_id))
         for row_id, kek_id, ciphertext in await connection.execute(each):
             try:
                 keys.unwrap(WrappedKey(kek_id, ciphertext), wrapping.kind, row_id)

@@ -23,11 +23,11 @@ def arn_matcher(pattern: str) -> Matcher:
     *before, last = [matcher(segment) for segment in segments]
 
     def matches(arn: str) -> bool:
-        *parts, rest = arn.split(":", colons)
+        parts = arn.split(":", colons)
         # The last segment first: it is the one that differs most between the statements of a policy.
-        return (
-            last(rest) and len(parts) == colons and all(match(part) for match, part in zip(before, parts, strict=True))
-        )
+        if not last(parts[-1]) or len(parts) <= colons:
+            return False
+        return all(match(part) for match, part in zip(before, parts, strict=False))
 
     return matches
 

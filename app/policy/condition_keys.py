@@ -93,5 +93,7 @@ def parse_condition_key(text: str) -> ConditionKey:
 
 def tag_context(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
     """Every tag in lower case, the first of several by that name, then every tag as it is written."""
+    if not tags:
+        return {}
     folded = {prefix + key.lower(): tags[key] for key in sorted(tags, reverse=True)}
     return folded | {prefix + key: value for key, value in tags.items()}

@@ -56,5 +56,8 @@ def evaluate(request: AccessRequest, identity: Sequence[Policy], bucket: Policy 
 
 
 def _first(request: AccessRequest, effect: Effect, policies: Iterable[Policy], speaks_of: SpeaksOf) -> Statement | None:
-    statements = (s for policy in policies for s in policy.on(effect, request.action))
-    return next((s for s in statements if speaks_of(s, request.principal) and s.applies(request)), None)
+    for policy in policies:
+        for statement in policy.on(effect, request.action):
+            if statement.applies(request) and speaks_of(statement, request.principal):
+                return statement
+    return None
