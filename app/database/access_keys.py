@@ -148,9 +148,11 @@ async def forget_expired_keys(connection: AsyncConnection) -> None:
 
 async def note_last_use(connection: AsyncConnection, used: dict[str, datetime]) -> None:
     """Of several servers that note the same key, the latest counts."""
-    seen = sa.func.unnest(
-        sa.cast(list(used), sa.ARRAY(sa.Text)), sa.cast(list(used.values()), sa.ARRAY(sa.DateTime(timezone=True)))
-    ).table_valued("access_key_id", "time", name="seen")
-    latest = sa.func.greatest(access_keys.c.last_used_time, seen.render_derived().c.time)
+    times = sa.cast(list(used.values()), sa.ARRAY(sa.DateTime(timezone=True)))
+    seen = sa.func.unnest(sa.cast(list(used), sa.ARRAY(sa.Text)), times).table_valued(
+        "access_key_id", "time", name="seen"
+    )
+    seen = seen.render_derived()
+    latest = sa.func.greatest(access_keys.c.last_used_time, seen.c.time)
     statement = sa.update(access_keys).values(last_used_time=latest)
     await connection.execute(statement.where(access_keys.c.access_key_id == seen.c.access_key_id))
