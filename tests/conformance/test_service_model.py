@@ -117,11 +117,7 @@ def test_outputs_have_the_members_of_the_model_and_all_required_ones(name: str) 
     assert set(shape.required_members) & always == set(shape.required_members)
 
 
-# Keys are registered, and their errors answered, in a later version; docs/compatibility.md says so.
-ERRORS = [shape for shape in MODEL.error_shapes if not shape.name.startswith("Kms")]
-
-
-@pytest.mark.parametrize("shape", ERRORS, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", MODEL.error_shapes, ids=lambda shape: shape.name)
 def test_every_error_of_the_model_has_its_class_and_status(shape: StructureShape) -> None:
     error: type[S3VectorsError] = getattr(errors, shape.name)
     assert error.status_code == shape.metadata.get("error", {}).get("httpStatusCode", 400)
