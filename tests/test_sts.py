@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,11 @@ def tenants(copied_database: Callable[[], str], settings: Settings) -> Iterator[
 @pytest.fixture(scope="module")
 def callers(tenants: Tenants) -> dict[str, tuple[Credentials, str, str]]:
     """Credentials, ARN and unique id of each."""
-    credentials = {"nobody": tenants.user("nobody"), "denied": tenants.user("denied", DENY_ALL)}
-    temporary = tenants.credentials("session", "create", "nobody")
+    with ThreadPoolExecutor() as pool:
+        denied = pool.submit(tenants.user, "denied", DENY_ALL)
+        nobody = tenants.user("nobody")
+        temporary = tenants.credentials("session", "create", "nobody")
+        credentials = {"nobody": nobody, "denied": denied.result()}
     ids = dict(rows(tenants, "SELECT user_name, user_id FROM s3_vectors.users"))
     users = {name: (key, f"arn:aws:iam::{ACCOUNT}:user/{name}", ids[name]) for name, key in credentials.items()}
     return users | {
