@@ -114,7 +114,8 @@ def _parse_statement(kind: Kind, version: Version, user_ids: Mapping[str, str], 
     if kind == "identity" and statement.keys() & _OF_BUCKETS:
         raise InvalidPolicy("Principal is not an element of identity policies")
     effect = _parse_effect(statement)
-    resources, except_resources = _either(statement, "Resource", "NotResource")
+    found, except_resources = _either(statement, "Resource", "NotResource")
+    resources = _texts(found, "Resource")
     principals, except_principals = EVERYONE, False
     if kind == "bucket":
         found, except_principals = _either(statement, "Principal", "NotPrincipal")
@@ -125,10 +126,9 @@ def _parse_statement(kind: Kind, version: Version, user_ids: Mapping[str, str], 
         sid=_parse_sid(statement),
         effect=effect,
         actions=_parse_actions(statement),
-        resources=tuple(
-            _parse_resource(text, version, negated=except_resources) for text in _texts(resources, "Resource")
-        ),
+        resources=tuple(_parse_resource(text, version, negated=except_resources) for text in resources),
         except_resources=except_resources,
+        with_variables=any("${" in text for text in resources),
         principals=principals,
         except_principals=except_principals,
         conditions=tuple(_parse_conditions(statement.get("Condition", {}), version)),

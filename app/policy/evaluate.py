@@ -3,16 +3,14 @@
 Source: the IAM guide's pages on policy evaluation logic.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from app.policy.principals import Principal
-from app.policy.statements import AccessRequest, Effect, Policy, Statement
+from app.policy.statements import AccessRequest, Effect, Policy, SpeaksOf, Statement
 
 Source = Literal["identity-based", "resource-based"]
-SpeaksOf = Callable[[Statement, Principal], bool]
 
 
 class Allow(Struct, frozen=True):
@@ -57,7 +55,7 @@ def evaluate(request: AccessRequest, identity: Sequence[Policy], bucket: Policy 
 
 def _first(request: AccessRequest, effect: Effect, policies: Iterable[Policy], speaks_of: SpeaksOf) -> Statement | None:
     for policy in policies:
-        for statement in policy.on(effect, request.action):
-            if statement.applies(request) and speaks_of(statement, request.principal):
+        for statement in policy.candidates(effect, request, speaks_of):
+            if statement.applies(request):
                 return statement
     return None
