@@ -25,7 +25,10 @@ def configure_logs(settings: Settings) -> None:
 def renderers(form: Format) -> list[Processor]:
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # The default formatter would print the local variables of every frame, secrets among them.
+    return [
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    ]
 
 
 def granian_logs(form: Format) -> dict[str, Any]:
