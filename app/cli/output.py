@@ -28,7 +28,8 @@ def show(rows: Sequence[Row], *, json: bool) -> None:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400).print(table)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, markup=False, emoji=False)
+    console.print(table)
 
 
 def show_one(row: Row, *, json: bool) -> None:
