@@ -12,6 +12,7 @@ from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
+from app.envelope import Unopenable
 from app.errors import S3VectorsError
 from app.settings import InvalidSetting
 
@@ -21,6 +22,7 @@ EXPECTED = (
     InvalidSetting,
     PortTaken,
     S3VectorsError,
+    Unopenable,
     UnsupportedDatabase,
     psycopg.OperationalError,
 )
@@ -35,6 +37,15 @@ app.command(rotate_kek)
 def main() -> None:
     """What the operator can mend is told in one line."""
     try:
+        check_arguments(sys.argv)
         app()
     except EXPECTED as error:
         sys.exit(f"pgs3vectors: {' '.join(str(error).split())}")
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Other bytes than text could neither be stored nor printed."""
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise CommandError("Arguments must be text in UTF-8.") from None

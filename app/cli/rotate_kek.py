@@ -1,5 +1,7 @@
 """`pgs3vectors rotate-kek`: wraps every key under the current key-encryption key while the servers go on."""
 
+import sys
+
 from rich.progress import Progress
 
 from app.cli.connection import opened_catalog
@@ -17,7 +19,7 @@ async def rotate_kek() -> None:
     async with opened_catalog() as catalog:
         async with catalog.database.transaction() as connection:
             total = await count_to_rotate(connection, catalog.keys)
-        with Progress(transient=True) as progress:
+        with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
             task = progress.add_task("Wrapping keys", total=total)
             while True:
                 async with catalog.database.transaction() as connection:

@@ -40,8 +40,7 @@ async def list_(user_name: str, *, account: OfAccount = None, json: Json = False
     async with opened_catalog() as catalog, catalog.database.transaction() as connection:
         user = await user_of(connection, catalog, account, user_name)
         policies = await find_policies(connection, user.user_id)
-    rows = [{"policy_name": n, "statements": len(parse_policy(t, "identity").statements)} for n, t in policies.items()]
-    show(rows, json=json)
+    show([{"policy_name": name, "statements": statements(text)} for name, text in policies.items()], json=json)
 
 
 @policy.command
@@ -63,6 +62,14 @@ async def delete(user_name: str, policy_name: str, *, account: OfAccount = None)
         if not await delete_policy(connection, user.user_id, policy_name):
             raise CommandError(f"{user.arn} has no policy {policy_name}.")
     say(f"{user.arn} no longer has the policy {policy_name}.")
+
+
+def statements(text: str) -> int | None:
+    """None of a policy that somebody broke in SQL, and that denies everything."""
+    try:
+        return len(parse_policy(text, "identity").statements)
+    except InvalidPolicy:
+        return None
 
 
 def read(document: Path) -> str:
