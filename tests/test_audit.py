@@ -25,7 +25,8 @@ from app.settings import Settings
 from tests.conftest import open_directory
 from tests.server_process import running
 from tests.signed import Reply, SignedClient
-from tests.test_sts import ACCOUNT, ASK, FORM, REGION, Tenants, serving
+from tests.tenants import ACCOUNT, REGION, Tenants, serving
+from tests.test_sts import ASK, FORM
 
 DATA_PLANE = {"PutVectors", "GetVectors", "ListVectors", "DeleteVectors", "QueryVectors"}
 DENIED = {

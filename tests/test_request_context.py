@@ -12,7 +12,7 @@ from app.request_context import Peer, parse_networks, peer_of, request_context
 from app.settings import Settings
 from app.sigv4 import SignedRequest
 from tests.conftest import open_directory
-from tests.test_sts import ACCOUNT, Tenants, serving
+from tests.tenants import ACCOUNT, Tenants, serving
 
 Headers = list[tuple[str, str]]
 
