@@ -1,4 +1,6 @@
+import re
 from base64 import b64encode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shlex import quote
@@ -8,7 +10,10 @@ import pytest
 from app.envelope import KEY_BYTES, kek_id
 from app.key_encryption_key import NoKeyEncryptionKey, create_key_file, key_encryption_keys, key_file, load_keys
 from app.settings import InvalidSetting, Settings
-from tests.server_process import ROOT
+from tests.cli.test_iam import Command
+from tests.cli.test_serve import only_line
+from tests.conftest import open_directory
+from tests.server_process import ROOT, running
 
 FIRST, SECOND = (bytes([number]) * KEY_BYTES for number in (1, 255))
 ONE, TWO = (b64encode(key).decode() for key in (FIRST, SECOND))
@@ -140,10 +145,14 @@ def test_nothing_is_made_where_the_operator_has_chosen_a_source(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keys_are_read_again_when_one_is_missing(tmp_path: Path) -> None:
-    given = settings(tmp_path, "file", ONE)
+@pytest.mark.parametrize("source", ["file", "command"])
+def test_keys_are_read_again_when_one_is_missing(tmp_path: Path, source: str) -> None:
+    file = tmp_path / "key-encryption-key"
+    command = f"cat {quote(str(file))}" if source == "command" else ""
+    given = Settings(data_dir=tmp_path, key_encryption_key_command=command)
+    file.write_text(ONE)
     keys = key_encryption_keys(given)
-    key_file(given).write_text(f"{TWO}\n{ONE}")
+    file.write_text(f"{TWO}\n{ONE}")
     wrapped = key_encryption_keys(given).wrap(b"secret", "account", "1")
     assert keys.current == kek_id(FIRST)
     assert keys.unwrap(wrapped, "account", "1") == b"secret"
@@ -171,3 +180,67 @@ def test_the_example_of_the_documentation_makes_a_key(tmp_path: Path) -> None:
     assert "32 random bytes in base64" in (ROOT / "docs/configuration.md").read_text()
     command = "head -c 32 /dev/urandom | base64"
     assert len(load_keys(Settings(data_dir=tmp_path, key_encryption_key_command=command))) == 1
+
+
+@pytest.fixture(scope="module")
+def used_database(copied_database: Callable[[], str]) -> str:
+    """Whose secrets are under the first key."""
+    url = copied_database()
+    with open_directory() as directory:
+        Command(DATABASE_URL=url, DATA_DIR=str(directory), KEY_ENCRYPTION_KEY=ONE)("iam", "account", "list")
+    return url
+
+
+@pytest.mark.parametrize(
+    ("content", "setting", "expected"),
+    [
+        pytest.param(None, {}, r"Cannot read the key-encryption key: No such file or directory: .*", id="missing"),
+        pytest.param("hidden", {}, r".*/key-encryption-key must hold one or more keys, .*", id="malformed"),
+        pytest.param(
+            TWO,
+            {},
+            rf"The secrets in this database are under key-encryption key {kek_id(FIRST)}, and it is not the one given "
+            rf"\(that is {kek_id(SECOND)}\): Key-encryption key {kek_id(FIRST)} is missing",
+            id="another",
+        ),
+        pytest.param(
+            None,
+            {"KEY_ENCRYPTION_KEY_COMMAND": "echo hidden; exit 1"},
+            r"PGS3VECTORS_KEY_ENCRYPTION_KEY_COMMAND failed: CalledProcessError",
+            id="command",
+        ),
+        pytest.param(
+            ONE,
+            {"KEY_ENCRYPTION_KEY": TWO, "KEY_ENCRYPTION_KEY_COMMAND": "echo hidden"},
+            r"PGS3VECTORS_KEY_ENCRYPTION_KEY and its _FILE and _COMMAND exclude each other\.",
+            id="several sources",
+        ),
+    ],
+)
+def test_the_server_does_not_start_without_the_right_key_and_says_why(
+    used_database: str, data_dir: Path, content: str | None, setting: dict[str, str], expected: str
+) -> None:
+    data_dir.mkdir()
+    if content:
+        (data_dir / "key-encryption-key").write_text(content)
+    told = only_line(DATABASE_URL=used_database, DATA_DIR=str(data_dir), **setting)
+    assert re.fullmatch(f"pgs3vectors: {expected}\n", told)
+    assert "hidden" not in told
+    assert [path.name for path in data_dir.iterdir()] == (["key-encryption-key"] if content else [])
+
+
+def test_an_empty_database_does_not_excuse_a_file_that_was_named_and_is_not_there(
+    own_database_url: str, data_dir: Path
+) -> None:
+    told = only_line(
+        DATABASE_URL=own_database_url, DATA_DIR=str(data_dir), KEY_ENCRYPTION_KEY_FILE=str(data_dir / "mounted")
+    )
+    assert told.endswith(f": No such file or directory: {data_dir}/mounted\n")
+    assert not data_dir.exists()
+
+
+def test_a_key_behind_the_current_one_lets_the_server_start(used_database: str, data_dir: Path) -> None:
+    settings = {"DATABASE_URL": used_database, "DATA_DIR": str(data_dir), "KEY_ENCRYPTION_KEY": f"{TWO} {ONE}"}
+    with running("--workers", "1", **settings) as server:
+        assert server.endpoint in server.wait_until_ready()
+    assert [path.name for path in data_dir.iterdir() if "key" in path.name] == []
