@@ -16,8 +16,8 @@ from app.arns import Account
 from app.asgi import Application, Message, Receive, Scope, Send
 from app.audit import Event
 from app.authorization import Caller
+from app.database.catalog_cache import CatalogCache
 from app.database.last_use import LastUse
-from app.database.policy_information import PolicyInformation
 from app.errors import ExpiredTokenException, UnrecognizedClientException
 from app.request_context import Networks, Peer, peer_of, request_context
 from app.sigv4 import Authorization, SignedRequest
@@ -34,7 +34,7 @@ class Authentication(Struct, frozen=True):
     names: Mapping[Route | None, str]
     """Of the operations, by route."""
     not_served: frozenset[bytes]
-    information: PolicyInformation
+    cache: CatalogCache
     last_use: LastUse
     region: str
     skew: timedelta
@@ -53,7 +53,7 @@ class Authentication(Struct, frozen=True):
         arn = wire.resource_arn(request)
         if arn is not None:
             scope["path"] = "/tags"
-        scope["state"] |= {"caller": Caller(key.principal, home, context, self.information, event), "resource_arn": arn}
+        scope["state"] |= {"caller": Caller(key.principal, home, context, self.cache, event), "resource_arn": arn}
         await self.operations(scope, _replay(body, receive), send)
 
     def _introduce(self, event: Event, request: SignedRequest, scope: Scope) -> Peer:
@@ -75,14 +75,14 @@ class Authentication(Struct, frozen=True):
         body = await wire.read_body(request, receive)
         payload_hash = await _payload_hash(body)
         sigv4.verify(request, authorization, key.secret_access_key, payload_hash)
-        await self.information.refresh()
+        await self.cache.refresh()
         if (current := await self._access_key(authorization)) is not key:
             sigv4.verify(request, authorization, current.secret_access_key, payload_hash)
         event.principal, event.temporary = current.principal, current.token_hash is not None
         return current, body
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:
-        key = await self.information.access_key(authorization.credential.access_key_id)
+        key = await self.cache.access_key(authorization.credential.access_key_id)
         if key is not None and not key.accepts_token(authorization.session_token):
             raise UnrecognizedClientException("The security token included in the request is invalid")
         if key is None or not key.active:

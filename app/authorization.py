@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from app.arns import Account, IndexArn, VectorBucketArn
 from app.audit import Event
-from app.database.policy_information import PolicyInformation
+from app.database.catalog_cache import CatalogCache
 from app.errors import AccessDeniedException
 from app.policy.condition_keys import Context, tag_context
 from app.policy.evaluate import Allow, Decision, ExplicitDeny, ImplicitDeny, evaluate
@@ -28,7 +28,7 @@ class Caller(Struct, frozen=True):
     principal: Principal
     home: Account
     context: Context
-    information: PolicyInformation
+    cache: CatalogCache
     event: Event
 
 
@@ -52,14 +52,14 @@ async def authorize(caller: Caller, action: str, resource: Resource, asked: Cont
 
 
 async def _decide(caller: Caller, request: AccessRequest, resource: Resource) -> Decision:
-    identity = await caller.information.identity_policies(request.principal)
+    identity = await caller.cache.identity_policies(request.principal)
     if isinstance(resource, Account):
         return evaluate(request, identity, None)
     if not resource.account.is_beside(caller.home):
         return ImplicitDeny("resource-based")  # nothing of another Region is here
     bucket_arn = resource if isinstance(resource, VectorBucketArn) else resource.bucket
-    bucket = await caller.information.bucket(bucket_arn)
-    tags = bucket.tags if isinstance(resource, VectorBucketArn) else await caller.information.tags(resource)
+    bucket = await caller.cache.bucket(bucket_arn)
+    tags = bucket.tags if isinstance(resource, VectorBucketArn) else await caller.cache.tags(resource)
     found = tag_context("s3vectors:vectorbuckettag/", bucket.tags) | tag_context("aws:resourcetag/", tags)
     request = msgspec.structs.replace(request, context={**request.context, **found})
     return evaluate(request, identity, bucket.policy)

@@ -2,11 +2,9 @@
 
 from typing import assert_never
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.database.catalog import Index
+from app.database.catalog_cache import CatalogCache
 from app.database.kms_keys import KeyState, KmsKey
-from app.database.policy_information import PolicyInformation
 from app.envelope import KeyEncryptionKeys, WrappedKey, new_key, seal, unseal
 from app.errors import (
     AccessDeniedException,
@@ -38,37 +36,33 @@ def usable(key: KmsKey | None, key_arn: str) -> KmsKey:
             assert_never(key.key_state)
 
 
-async def check_key(
-    information: PolicyInformation, connection: AsyncConnection, encryption: EncryptionConfiguration, account_id: str
-) -> None:
-    """Before something is created under it: one must own the key. Raises AccessDeniedException, as AWS does."""
+async def creation_key(cache: CatalogCache, encryption: EncryptionConfiguration, account_id: str) -> KmsKey | None:
+    """The key under which something is to be created, None for AES256: it must be the account's own, and enabled.
+
+    Raises AccessDeniedException, as AWS does.
+    """
     if (key_arn := encryption.kms_key_arn) is None:
-        return
-    key = await information.kms_key(key_arn, connection)
+        return None
+    key = await cache.kms_key(key_arn)
     try:
-        usable(key if key and key.account_id == account_id else None, key_arn)
+        return usable(key if key and key.account_id == account_id else None, key_arn)
     except KmsError as error:
         raise AccessDeniedException(error.message) from error
 
 
-async def new_data_key(
-    information: PolicyInformation, connection: AsyncConnection, encryption: EncryptionConfiguration, index_id: int
-) -> bytes:
+def new_data_key(keys: KeyEncryptionKeys, key: KmsKey, index_id: int) -> bytes:
     """For the records of a new index, wrapped by its KMS key."""
-    material = await _key_material(information, connection, encryption.kms_key_arn or "")
-    return seal(material, new_key(), "index", str(index_id))
+    return seal(_material(keys, key), new_key(), "index", str(index_id))
 
 
-async def record_cipher(
-    information: PolicyInformation, connection: AsyncConnection, index: Index
-) -> RecordCipher | None:
+async def record_cipher(cache: CatalogCache, index: Index) -> RecordCipher | None:
     """None for an index that is not under `aws:kms`; raises the Kms errors when its key must not be used."""
     if index.data_key is None:
         return None
-    material = await _key_material(information, connection, index.encryption.kms_key_arn or "")
+    key_arn = index.encryption.kms_key_arn or ""
+    material = _material(cache.keys, usable(await cache.kms_key(key_arn), key_arn))
     return RecordCipher(index.id, unseal(material, index.data_key, "index", str(index.id)))
 
 
-async def _key_material(information: PolicyInformation, connection: AsyncConnection, key_arn: str) -> bytes:
-    key = usable(await information.kms_key(key_arn, connection), key_arn)
-    return information.keys.unwrap(key.key_material, "kms-key", key_arn)
+def _material(keys: KeyEncryptionKeys, key: KmsKey) -> bytes:
+    return keys.unwrap(key.key_material, "kms-key", key.key_arn)

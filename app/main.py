@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> Application:
             operations=operations,
             names=NAMES,
             not_served=NOT_SERVED,
-            information=server.information,
+            cache=server.cache,
             last_use=server.last_use,
             region=settings.region,
             skew=timedelta(seconds=settings.clock_skew_seconds),

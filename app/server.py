@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from app.audit_log import open_audit_log
 from app.credentials import root_access_key
 from app.database import catalog
+from app.database.catalog_cache import CatalogCache
 from app.database.deletion import Deletion
 from app.database.engine import Database
 from app.database.last_use import LastUse
-from app.database.policy_information import PolicyInformation
+from app.database.row_estimates import RowEstimates
 from app.key_encryption_key import key_encryption_keys
 from app.page_tokens import PageTokens
 from app.settings import Settings
@@ -29,8 +30,9 @@ class Server:
             statement_timeout_seconds=settings.statement_timeout_seconds,
         )
         self.keys = key_encryption_keys(settings)
-        self.information = PolicyInformation(self.database, self.keys, root_access_key(settings))
+        self.cache = CatalogCache(self.database, self.keys, root_access_key(settings))
         self.audit_log = open_audit_log(settings.audit_log, settings.data_dir)
+        self.row_estimates = RowEstimates()
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
 
@@ -46,6 +48,6 @@ class Server:
             self.deletion.stop()
             self.last_use.stop()
             await asyncio.gather(*background)
-            await self.information.close()
+            await self.cache.close()
             await self.database.close()
             self.audit_log.close()

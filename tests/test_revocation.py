@@ -134,6 +134,6 @@ def test_a_lost_connection_to_the_database_is_made_again(servers: Servers) -> No
     assert [answer(one) for one in asking] == ["OK", "OK"]
     with psycopg.connect(servers.identities.settings.database_url or "", autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT generation%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT access, indexes%'"
         )
     assert {answer(one) for one in asking for _ in range(5)} == {"OK"}

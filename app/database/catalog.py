@@ -77,8 +77,6 @@ class Index(Struct, frozen=True):
     tags: dict[str, str]
     data_key: bytes | None
     """Under aws:kms: wrapped by the KMS key, it seals non-filterable metadata."""
-    rows: int
-    """PostgreSQL's estimate; -1 before the first ANALYZE."""
 
 
 class NamePage(Struct, frozen=True):
@@ -163,15 +161,9 @@ async def insert_index(
 
 
 async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool = False) -> Index:
-    """One look-up for both names, with the row estimate that the search decides by."""
-    estimate = (
-        sa.select(sa.literal_column("reltuples::bigint"))
-        .select_from(sa.table("pg_class", schema="pg_catalog"))
-        .where(sa.literal_column("oid") == sa.func.to_regclass(sa.func.concat("vectors.index_", vector_indexes.c.id)))
-        .scalar_subquery()
-    )
+    """One look-up for both names."""
     statement = (
-        sa.select(vector_indexes, sa.func.coalesce(estimate, -1).label("rows"))
+        sa.select(vector_indexes)
         .join(vector_buckets)
         .where(
             _live_in(arn.account),
@@ -195,7 +187,6 @@ async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool =
         encryption=_encryption(row),
         tags=row.tags,
         data_key=row.data_key,
-        rows=row.rows,
     )
 
 

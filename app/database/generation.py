@@ -1,28 +1,38 @@
-"""The number that every change of what decides about access raises: what was read under it holds while it stands.
+"""The numbers that every change of the catalog raises: what was read under them holds while they stand.
 
-One small read for each request, instead of all that a decision needs; NOTIFY would come too late, or not at all.
+One small read for each request, instead of all that it needs to know; NOTIFY would come too late, or not at all.
 """
 
 import asyncio
+from typing import NamedTuple
 
 import psycopg
 
 from app.database.engine import translated
 
 TIMEOUT_SECONDS = 10
-_SELECT = "SELECT generation FROM s3_vectors.access_generation"
+_SELECT = "SELECT access, indexes FROM s3_vectors.catalog_generation"
 
 
-class Generation:
+class Generation(NamedTuple):
+    """A later one is greater; a new connection may be to another server, or to one restored from a backup."""
+
+    connection: int
+    access: int
+    indexes: int
+
+
+class Generations:
     """Reads over a connection of its own: no queue for the pool stands between a revocation and its effect."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: psycopg.AsyncConnection[tuple[int]] | None = None
+        self._connection: psycopg.AsyncConnection[tuple[int, int]] | None = None
+        self._connections = 0
         self._reading = asyncio.Lock()
-        self._next: asyncio.Future[int] | None = None
+        self._next: asyncio.Future[Generation] | None = None
 
-    async def read(self) -> int:
+    async def read(self) -> Generation:
         """At least as new as this call: whoever comes while a read waits to begin shares it, and none that has begun.
 
         The first of them reads for all; if it is cancelled, another one begins anew.
@@ -43,7 +53,7 @@ class Generation:
         shared.set_result(generation)
         return generation
 
-    def _fail(self, shared: "asyncio.Future[int]", error: BaseException) -> None:
+    def _fail(self, shared: "asyncio.Future[Generation]", error: BaseException) -> None:
         if self._next is shared:
             self._next = None
         if isinstance(error, Exception):
@@ -56,7 +66,7 @@ class Generation:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _read(self) -> int:
+    async def _read(self) -> Generation:
         async with self._reading:
             self._next = None  # who comes from now on needs a later read
             try:
@@ -66,11 +76,12 @@ class Generation:
                     except psycopg.OperationalError:  # PostgreSQL has been restarted, say
                         return await self._select()
             except TimeoutError as error:
-                raise psycopg.OperationalError("The access generation could not be read in time") from error
+                raise psycopg.OperationalError("The generation of the catalog could not be read in time") from error
 
-    async def _select(self) -> int:
+    async def _select(self) -> Generation:
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, prepare_threshold=0)
+            self._connections += 1
         connection, self._connection = self._connection, None  # back again only if nothing went wrong
         try:
             row = await (await connection.execute(_SELECT, binary=True)).fetchone()
@@ -79,5 +90,5 @@ class Generation:
             raise
         self._connection = connection
         if row is None:
-            raise psycopg.OperationalError("s3_vectors.access_generation is empty")
-        return row[0]
+            raise psycopg.OperationalError("s3_vectors.catalog_generation is empty")
+        return Generation(self._connections, *row)

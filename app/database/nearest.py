@@ -36,6 +36,8 @@ FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38:
 
 class Search(Struct, frozen=True):
     index: Index
+    rows: int
+    """As estimated; -1 when nobody has counted yet."""
     vector: Float32Vector
     top_k: int
     condition: sa.ColumnElement[bool] | None
@@ -45,7 +47,7 @@ class Search(Struct, frozen=True):
     def approximate(self) -> bool:
         """A query that does not fit the operand of a partial index cannot ask it."""
         fits = self.held is None or self.norm <= HALFVEC_MAX
-        return self.condition is None and self.index.rows > EXACT_UP_TO_ROWS and fits
+        return self.condition is None and self.rows > EXACT_UP_TO_ROWS and fits
 
     @property
     def held(self) -> sa.ColumnElement[bool] | None:

@@ -16,7 +16,7 @@ from app.database.catalog import NamePage
 from app.database.vector_table import create_vector_table
 from app.encryption import effective_encryption
 from app.errors import ValidationException
-from app.kms import check_key, new_data_key
+from app.kms import creation_key, new_data_key
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -103,17 +103,17 @@ class DeleteIndexOutput(Output):
 @operation(HttpMethod.POST, "/CreateIndex")
 async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -> CreateIndexOutput:
     arn = index_of(data.bucket(caller.home), data.index_name)
-    tags, inherited = data.tags or {}, (await server.information.bucket(arn.bucket)).encryption
-    asked = {**asked_encryption(effective_encryption(data.encryption_configuration, inherited)), **asked_tags(tags)}
+    inherited = (await server.cache.bucket(arn.bucket)).encryption
+    encryption, tags = effective_encryption(data.encryption_configuration, inherited), data.tags or {}
+    asked = {**asked_encryption(encryption), **asked_tags(tags)}
     await authorize(caller, "CreateIndex", arn, asked)
     if tags:
         await authorize(caller, "TagResource", arn, asked)
     non_filterable = _non_filterable_keys(data.metadata_configuration)
     check_tags(tags)
+    kms_key = await creation_key(server.cache, encryption, arn.account.account_id)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
-        encryption = effective_encryption(data.encryption_configuration, bucket.encryption)
-        await check_key(server.information, connection, encryption, arn.account.account_id)
         index_id = await catalog.insert_index(
             connection,
             bucket,
@@ -124,8 +124,8 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
             non_filterable_metadata_keys=non_filterable,
             tags=tags,
         )
-        if encryption.kms_key_arn:
-            data_key = await new_data_key(server.information, connection, encryption, index_id)
+        if kms_key:
+            data_key = new_data_key(server.keys, kms_key, index_id)
             await catalog.update_index(connection, index_id, data_key=data_key)
         index = await catalog.find_index(connection, arn)
         await create_vector_table(connection, index)
@@ -138,8 +138,7 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
 async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetIndexOutput:
     arn = data.index(caller.home)
     await authorize(caller, "GetIndex", arn)
-    async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
+    index = await server.cache.index(arn)
     keys = index.non_filterable_metadata_keys
     return GetIndexOutput(
         index=Index(

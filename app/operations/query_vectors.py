@@ -52,16 +52,18 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
     if data.filter is not None or data.return_metadata:
         await authorize(caller, "GetVectors", arn)
     _refuse_newest_members(data)
+    index = await server.cache.index(arn)
+    vector, condition = _query_vector(data.query_vector, index), _condition(data.filter, index)
+    cipher = await record_cipher(server.cache, index)
     async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
         search = Search(
             index=index,
-            vector=_query_vector(data.query_vector, index),
+            rows=await server.row_estimates.of(connection, index),
+            vector=vector,
             top_k=data.top_k,
-            condition=_condition(data.filter, index),
+            condition=condition,
             return_metadata=bool(data.return_metadata),
         )
-        cipher = await record_cipher(server.information, connection, index)
         rows = await nearest(connection, search)
     vectors = [_output(row, data, cipher) for row in rows]
     return QueryVectorsOutput(vectors=vectors, distance_metric=index.distance_metric)

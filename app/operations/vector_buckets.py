@@ -13,7 +13,7 @@ from app.database import catalog, views
 from app.database.catalog import NamePage
 from app.encryption import effective_encryption
 from app.errors import ConflictException
-from app.kms import check_key
+from app.kms import creation_key
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -90,8 +90,8 @@ async def create_vector_bucket(
     if new_tags:
         await authorize(caller, "TagResource", arn, asked)
     check_tags(new_tags)
+    await creation_key(server.cache, encryption, arn.account.account_id)  # for its errors
     async with server.database.transaction() as connection:
-        await check_key(server.information, connection, encryption, arn.account.account_id)
         bucket_id = await catalog.insert_vector_bucket(connection, arn, encryption, new_tags)
         if server.settings.views:
             schema_name = await views.create_schema(connection, arn)

@@ -7,7 +7,6 @@ import msgspec
 from litestar import HttpMethod
 from msgspec import Struct
 from pgvector import Vector
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
@@ -79,9 +78,8 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     arn = data.index(caller.home)
     await authorize(caller, "PutVectors", arn)
     check_keys([vector.key for vector in data.vectors], "vectors")
-    async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
-        cipher = await record_cipher(server.information, connection, index)
+    index = await server.cache.index(arn)
+    cipher = await record_cipher(server.cache, index)
     # No connection is held while the numbers are read.
     records = {vector.key: _stored(i, vector, index, cipher) for i, vector in enumerate(data.vectors)}
     async with server.database.transaction() as connection:
@@ -95,9 +93,9 @@ async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> 
     await authorize(caller, "GetVectors", arn)
     check_keys(data.keys, "keys")
     returned = Returned(bool(data.return_data), bool(data.return_metadata))
+    index = await server.cache.index(arn)
+    cipher = await record_cipher(server.cache, index)
     async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
-        cipher = await record_cipher(server.information, connection, index)
         rows = await vector_table.get(connection, index, data.keys, returned)
     return GetVectorsOutput(vectors=[output_vector(row, cipher) for row in rows])
 
@@ -110,12 +108,12 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     if returned.data or returned.metadata:
         await authorize(caller, "GetVectors", arn)
     segment, now = _segment(data), datetime.now(UTC)
+    index = await server.cache.index(arn)
+    cipher = await _listing_cipher(server, index)
+    bound_to = ("ListVectors", str(arn), index.id, segment, returned)
+    after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
+    request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
     async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
-        bound_to = ("ListVectors", str(arn), index.id, segment, returned)
-        after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
-        request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
-        cipher = await _listing_cipher(server, connection, index)
         page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
     return ListVectorsOutput(vectors=[output_vector(row, cipher) for row in page.rows], next_token=next_token)
@@ -126,9 +124,9 @@ async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Serve
     arn = data.index(caller.home)
     await authorize(caller, "DeleteVectors", arn)
     check_keys(data.keys, "keys")
+    index = await server.cache.index(arn)
+    await record_cipher(server.cache, index)  # for its errors: without the key nothing is done
     async with server.database.transaction() as connection:
-        index = await catalog.find_index(connection, arn)
-        await record_cipher(server.information, connection, index)  # for its errors: without the key nothing is done
         await vector_table.delete(connection, index, data.keys)
     return DeleteVectorsOutput()
 
@@ -142,10 +140,10 @@ def check_keys(keys: list[str], path: str) -> None:
             raise ValidationException.at(f"{path}[{i}]", "Record key must not contain the null character")
 
 
-async def _listing_cipher(server: Server, connection: AsyncConnection, index: catalog.Index) -> RecordCipher | None:
+async def _listing_cipher(server: Server, index: catalog.Index) -> RecordCipher | None:
     """The model of ListVectors has no Kms errors."""
     try:
-        return await record_cipher(server.information, connection, index)
+        return await record_cipher(server.cache, index)
     except KmsError as error:
         raise AccessDeniedException(error.message) from error
 

@@ -15,7 +15,7 @@ SCHEMA = "s3_vectors"
 NAME = sa.Text(collation="C")
 NOW = sa.func.now()
 
-# What decides about access, and when a change of it counts: all columns but `last_used_time` and `schema_name`.
+# What servers keep of the catalog, and which changes of it count: all but those of `last_used_time` and `schema_name`.
 WATCHED = {
     "accounts": "INSERT OR UPDATE OR DELETE",
     "users": "INSERT OR UPDATE OR DELETE",
@@ -29,6 +29,7 @@ WATCHED = {
         "INSERT OR DELETE OR UPDATE OF"
         " account_id, vector_bucket_name, policy, policy_user_ids, tags, sse_type, kms_key_arn, deletion_time"
     ),
+    "vector_indexes": "INSERT OR UPDATE OR DELETE",
 }
 
 
@@ -120,48 +121,41 @@ def create_kms_keys() -> None:
 
 
 def create_generation() -> None:
-    """One number that every change of what decides about access raises, in the transaction of the change.
+    """Two numbers, of which every change of what servers keep of the catalog raises one, in its own transaction.
+
+    Indexes have one of their own: where they come and go all the time, policies are not read again for it.
 
     Triggers, so that nobody forgets to: what an operator changes in psql is in force for the next request as well.
     Deferred, so that the row is locked no longer than the commit takes.
     """
-    column = sa.Column("generation", sa.BigInteger, nullable=False)
-    op.bulk_insert(op.create_table("access_generation", column, schema=SCHEMA), [{"generation": 1}])
+    numbers = [sa.Column(name, sa.BigInteger, nullable=False) for name in ("access", "indexes")]
+    op.bulk_insert(op.create_table("catalog_generation", *numbers, schema=SCHEMA), [{"access": 1, "indexes": 1}])
     op.execute(
         """
-        CREATE FUNCTION s3_vectors.raise_access_generation() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE FUNCTION s3_vectors.raise_catalog_generation() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            UPDATE s3_vectors.access_generation SET generation = generation + 1;
+            UPDATE s3_vectors.catalog_generation SET
+                access = access + (TG_TABLE_NAME <> 'vector_indexes')::int,
+                indexes = indexes + (TG_TABLE_NAME = 'vector_indexes')::int;
             RETURN NULL;
         END
         $$
         """
     )
     for table, events in WATCHED.items():
-        create_trigger(f"{table}_raise_access_generation", table, events)
-    # Of an index only its tags decide, and most have none.
-    create_trigger("tags_raise_access_generation", "vector_indexes", "UPDATE OF tags")
-    named = "INSERT OR UPDATE OF vector_bucket_id, index_name, deletion_time"
-    create_trigger("tagged_raise_access_generation", "vector_indexes", named, "NEW.tags <> '{}'")
-    live = "OLD.tags <> '{}' AND OLD.deletion_time IS NULL"
-    create_trigger("gone_raise_access_generation", "vector_indexes", "DELETE", live)
-    for table in (*WATCHED, "vector_indexes"):
         op.execute(
-            f"CREATE TRIGGER truncated_raise_access_generation AFTER TRUNCATE ON {SCHEMA}.{table}"
-            f" FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.raise_access_generation()"
+            f"CREATE CONSTRAINT TRIGGER raise_catalog_generation AFTER {events} ON {SCHEMA}.{table}"
+            f" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.raise_catalog_generation()"
+        )
+        op.execute(
+            f"CREATE TRIGGER truncated_raise_catalog_generation AFTER TRUNCATE ON {SCHEMA}.{table}"
+            f" FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.raise_catalog_generation()"
         )
 
 
-def create_trigger(name: str, table: str, events: str, condition: str = "true") -> None:
-    op.execute(
-        f"CREATE CONSTRAINT TRIGGER {name} AFTER {events} ON {SCHEMA}.{table} DEFERRABLE INITIALLY DEFERRED"
-        f" FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {SCHEMA}.raise_access_generation()"
-    )
-
-
 def downgrade() -> None:
-    op.execute(f"DROP FUNCTION {SCHEMA}.raise_access_generation() CASCADE")  # with the triggers
+    op.execute(f"DROP FUNCTION {SCHEMA}.raise_catalog_generation() CASCADE")  # with the triggers
     op.drop_column("vector_indexes", "data_key", schema=SCHEMA)
     op.drop_column("vector_buckets", "policy_user_ids", schema=SCHEMA)
-    for table in ("access_generation", "kms_keys", "user_policies", "access_keys", "users", "accounts"):
+    for table in ("catalog_generation", "kms_keys", "user_policies", "access_keys", "users", "accounts"):
         op.drop_table(table, schema=SCHEMA)

@@ -33,10 +33,10 @@ from app.authentication import Authentication
 from app.authorization import authorize
 from app.cli.connection import prepare_database
 from app.database import access_keys, catalog, identity
+from app.database.catalog_cache import CatalogCache
 from app.database.embedded import EmbeddedPostgres
 from app.database.engine import Database
 from app.database.last_use import LastUse
-from app.database.policy_information import PolicyInformation
 from app.encryption import DEFAULT
 from app.envelope import KeyEncryptionKeys, new_key
 from app.policy.principals import root_user
@@ -63,7 +63,7 @@ def auth(*, requests: int = 20_000, statements: int = 50, clients: int = 8, json
     statements
         How many statements the bucket policy has; only the last one allows the request.
     clients
-        How many clients at once share the reads of the access generation.
+        How many clients at once share the reads of the generation.
     json
         Print JSON instead of a table.
     """
@@ -83,13 +83,13 @@ async def measure(url: str, requests: int, statements: int, clients: int) -> dic
     keys = KeyEncryptionKeys(lambda: [kek])
     async with database.transaction() as connection:
         await populate(connection, keys, secret, statements)
-    information = PolicyInformation(database, keys, AccessKey("ROOT", "none", root_user(HOME.account_id)))
+    cache = CatalogCache(database, keys, AccessKey("ROOT", "none", root_user(HOME.account_id)))
     operation = Operation(database)
     stations = Authentication(
         operations=operation.authorized,
         names={("POST", b"/QueryVectors"): "QueryVectors"},
         not_served=frozenset(),
-        information=information,
+        cache=cache,
         last_use=LastUse(database),
         region=REGION,
         skew=timedelta(hours=1),
@@ -100,9 +100,9 @@ async def measure(url: str, requests: int, statements: int, clients: int) -> dic
         "one client": await added(stations, operation.plain, signed, 1),
         f"{clients} clients": await added(stations, operation.plain, signed, clients),
         "of it, for one client: signature": verification(secret, signed),
-        "of it, for one client: access generation": await repeated(information.refresh, len(signed)),
+        "of it, for one client: generation of the catalog": await repeated(cache.refresh, len(signed)),
     }
-    await information.close()
+    await cache.close()
     await database.close()
     return figures
 

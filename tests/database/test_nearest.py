@@ -3,7 +3,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from msgspec.structs import replace
 from pgvector import Vector
 
 from app.database.catalog import Index
@@ -37,9 +36,8 @@ def distances(vectors: Vectors, query: Vectors, metric: str) -> npt.NDArray[np.f
     return np.asarray(1 - points @ point / np.linalg.norm(points, axis=1) / np.linalg.norm(point))
 
 
-def large(index: Index) -> Index:
-    """As the search sees a table that outgrew exact scans."""
-    return replace(index, rows=EXACT_UP_TO_ROWS + 1)
+LARGE = EXACT_UP_TO_ROWS + 1
+SMALL = -1
 
 
 async def found(database: Database, search: Search) -> dict[str, float]:
@@ -55,7 +53,7 @@ async def test_the_nearest_come_in_order_with_float32_distances(
 ) -> None:
     index, vectors = await library.create_index(dimension, metric), clustered(200, dimension)
     await store(database, index, vectors)
-    search = Search(large(index) if approximate else index, vectors[3], 10, None, return_metadata=False)
+    search = Search(index, LARGE if approximate else SMALL, vectors[3], 10, None, return_metadata=False)
     assert search.approximate is approximate
     answer = await found(database, search)
     expected = distances(vectors, vectors[3], metric)
@@ -73,7 +71,7 @@ async def test_what_hnsw_leaves_short_is_completed(library: Library, database: D
     near = np.argsort(distances(vectors, vectors[0], "cosine"))[:395]
     async with database.transaction() as connection:
         await delete(connection, index, [f"k{i:05}" for i in near])
-    answer = await found(database, Search(large(index), vectors[0], 100, None, return_metadata=False))
+    answer = await found(database, Search(index, LARGE, vectors[0], 100, None, return_metadata=False))
     assert len(answer) == 5
 
 
@@ -82,7 +80,7 @@ async def test_filters_never_lose_rows(library: Library, database: Database, mat
     index, vectors = await library.create_index(8), clustered(400, 8)
     await store(database, index, vectors)
     condition = compile_filter(parse_filter({"n": {"$lt": matches}}, ()), table_of(index).c.metadata)
-    answer = await found(database, Search(large(index), vectors[0], 10, condition, return_metadata=True))
+    answer = await found(database, Search(index, LARGE, vectors[0], 10, condition, return_metadata=True))
     expected = distances(vectors, vectors[0], "cosine")[:matches]
     assert set(answer) == {f"k{i:05}" for i in np.argsort(expected)[:10]}
 
@@ -92,7 +90,7 @@ async def test_vectors_too_large_for_halfvec_are_found(library: Library, databas
     vectors = np.concatenate([clustered(50, 2001), clustered(50, 2001, 1e6)])
     await store(database, index, vectors)
     for query in (vectors[10], vectors[60], np.full(2001, 1400, np.float32)):
-        answer = await found(database, Search(large(index), query, 60, None, return_metadata=False))
+        answer = await found(database, Search(index, LARGE, query, 60, None, return_metadata=False))
         expected = distances(vectors, query, "euclidean")
         assert set(answer) == {f"k{i:05}" for i in np.argsort(expected)[:60]}
 
@@ -101,7 +99,9 @@ async def test_cosines_beyond_float32_norms_are_right(library: Library, database
     index = await library.create_index(2)
     huge = np.array([[3e38, 3e38], [3e38, 0], [1e-30, 1e-30]], np.float32)
     await store(database, index, huge)
-    answer = await found(database, Search(index, np.array([1e30, 1e30], np.float32), 3, None, return_metadata=False))
+    answer = await found(
+        database, Search(index, SMALL, np.array([1e30, 1e30], np.float32), 3, None, return_metadata=False)
+    )
     assert answer == {
         "k00000": pytest.approx(0, abs=1e-6),
         "k00002": pytest.approx(0, abs=1e-6),

@@ -8,8 +8,6 @@ from botocore.exceptions import ClientError
 from tests.operations.conftest import CreateIndex
 from tests.operations.vectors import keys, record, refusal
 
-KMS_KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
-
 
 def test_an_index_is_shown_as_it_was_created(s3vectors: Any, bucket: str, create_index: CreateIndex) -> None:
     index = create_index("my.index-1", 3, "cosine", metadataConfiguration={"nonFilterableMetadataKeys": ["text"]})
@@ -30,22 +28,6 @@ def test_an_index_is_shown_as_it_was_created(s3vectors: Any, bucket: str, create
 
 def test_without_metadata_configuration_none_is_shown(s3vectors: Any, index: dict[str, str]) -> None:
     assert "metadataConfiguration" not in s3vectors.get_index(**index)["index"]
-
-
-def test_an_index_inherits_the_encryption_of_its_bucket(s3vectors: Any) -> None:
-    kms = {"sseType": "aws:kms", "kmsKeyArn": KMS_KEY}
-    s3vectors.create_vector_bucket(vectorBucketName="kms-bucket", encryptionConfiguration=kms)
-    members = {"vectorBucketName": "kms-bucket", "dataType": "float32", "dimension": 1, "distanceMetric": "cosine"}
-    s3vectors.create_index(indexName="inherits", **members)
-    s3vectors.create_index(indexName="its-own", encryptionConfiguration={"sseType": "AES256"}, **members)
-    shown = {
-        name: s3vectors.get_index(vectorBucketName="kms-bucket", indexName=name)["index"]["encryptionConfiguration"]
-        for name in ("inherits", "its-own")
-    }
-    assert shown == {"inherits": kms, "its-own": {"sseType": "AES256"}}
-    for name in shown:
-        s3vectors.delete_index(vectorBucketName="kms-bucket", indexName=name)
-    s3vectors.delete_vector_bucket(vectorBucketName="kms-bucket")
 
 
 @pytest.mark.parametrize(

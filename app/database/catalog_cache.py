@@ -1,12 +1,11 @@
-"""What decisions about access are made from: kept by each process, and never used a moment longer than it is true.
+"""What a request must know of the catalog: kept by each process, and never used a moment longer than it is true.
 
-`refresh` compares the generation and forgets everything when it has moved, so that a change counts for the next request
-on every worker.
+`refresh` compares the generation and forgets what has changed, so that a change counts for the next request on every
+worker.
 """
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
 from typing import TypeVar
 
 import structlog
@@ -17,7 +16,7 @@ from app.access_keys import AccessKey, open_access_key
 from app.arns import IndexArn, VectorBucketArn
 from app.database import access_keys, catalog, identity, kms_keys
 from app.database.engine import Database
-from app.database.generation import Generation
+from app.database.generation import Generation, Generations
 from app.database.kms_keys import KmsKey
 from app.encryption import DEFAULT
 from app.envelope import KeyEncryptionKeys
@@ -28,10 +27,12 @@ from app.policy.principals import Principal
 from app.policy.statements import Policy
 from app.shapes import EncryptionConfiguration
 
+K = TypeVar("K")
 T = TypeVar("T")
+V = TypeVar("V")
 Load = Callable[[AsyncConnection], Awaitable[T]]
 
-MAX_FACTS = 50_000
+MAX_KEPT = 50_000
 
 # What cannot be read must not be taken for nothing to be read.
 DENY_EVERYTHING = parse_policy(
@@ -49,25 +50,30 @@ class BucketFacts(Struct, frozen=True):
     encryption: EncryptionConfiguration = DEFAULT
 
 
-class PolicyInformation:
+class CatalogCache:
     def __init__(self, database: Database, keys: KeyEncryptionKeys, root: AccessKey) -> None:
         """`root` is the operator's own, which is not in the database."""
         self.keys = keys
         self._database = database
         self._root = root
-        self._generation = Generation(database.url)
-        self._seen = 0
+        self._generations = Generations(database.url)
+        self._seen = Generation(0, 0, 0)
         self._facts: dict[tuple[str, object], object] = {}
+        self._indexes: dict[IndexArn, catalog.Index] = {}
 
     async def refresh(self) -> None:
         """All that is asked for from now on is at least as new as this call."""
-        generation = await self._generation.read()
-        if generation > self._seen:
-            self._seen = generation
+        current, seen = await self._generations.read(), self._seen
+        if current <= seen:
+            return
+        self._seen = current
+        if current.connection != seen.connection or current.access != seen.access:
             self._facts.clear()
+        if current.connection != seen.connection or current.indexes != seen.indexes:
+            self._indexes.clear()
 
     async def close(self) -> None:
-        await self._generation.close()
+        await self._generations.close()
 
     async def access_key(self, access_key_id: str) -> AccessKey | None:
         """An inactive one is not kept: whoever is refused for it never comes as far as `refresh`."""
@@ -105,35 +111,46 @@ class PolicyInformation:
 
         return await self._fact("bucket", arn, load)
 
-    async def tags(self, arn: IndexArn) -> Mapping[str, str]:
-        async def load(connection: AsyncConnection) -> Mapping[str, str]:
-            try:
-                return (await catalog.find_index(connection, arn)).tags
-            except NotFoundException:
-                return {}
-
-        return await self._fact("tags", arn, load)
-
-    async def kms_key(self, key_arn: str, connection: AsyncConnection) -> KmsKey | None:
-        """Over the caller's connection: who holds one and waits for another may wait for ever."""
-
+    async def kms_key(self, key_arn: str) -> KmsKey | None:
         async def load(connection: AsyncConnection) -> KmsKey | None:
             return await kms_keys.find_kms_key(connection, key_arn)
 
-        return await self._fact("kms key", key_arn, load, connection)
+        return await self._fact("kms key", key_arn, load)
 
-    async def _fact(self, kind: str, key: object, load: Load[T], connection: AsyncConnection | None = None) -> T:
+    async def index(self, arn: IndexArn) -> catalog.Index:
+        """Raises NotFoundException."""
+        if (known := self._indexes.get(arn)) is not None:
+            return known
+        seen = self._seen
+        async with self._database.transaction() as connection:
+            index = await catalog.find_index(connection, arn)
+        if seen == self._seen:
+            _keep(self._indexes, arn, index)
+        return index
+
+    async def tags(self, arn: IndexArn) -> Mapping[str, str]:
+        """None of an index that does not exist."""
+        try:
+            return (await self.index(arn)).tags
+        except NotFoundException:
+            return {}
+
+    async def _fact(self, kind: str, key: object, load: Load[T]) -> T:
         """Kept only if the generation has not moved meanwhile; what is not there is asked for again."""
         if (known := self._facts.get((kind, key))) is not None:
             return known  # type: ignore[return-value]
-        generation = self._seen
-        async with self._database.transaction() if connection is None else nullcontext(connection) as own:
-            fact = await load(own)
-        if fact is not None and generation == self._seen:
-            if len(self._facts) >= MAX_FACTS:
-                self._facts.clear()
-            self._facts[kind, key] = fact
+        seen = self._seen
+        async with self._database.transaction() as connection:
+            fact = await load(connection)
+        if fact is not None and seen == self._seen:
+            _keep(self._facts, (kind, key), fact)
         return fact
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    if len(kept) >= MAX_KEPT:
+        kept.clear()
+    kept[key] = value
 
 
 def _readable(text: str, kind: Kind, user_ids: Mapping[str, str], whose: str) -> Policy:
