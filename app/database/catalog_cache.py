@@ -6,6 +6,7 @@ worker.
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -59,7 +60,7 @@ class CatalogCache:
         self._generations = Generations(database.url)
         self._seen = Generation(0, 0, 0)
         self._facts: dict[tuple[str, object], object] = {}
-        self._indexes: dict[IndexArn, catalog.Index] = {}
+        self._indexes: dict[IndexArn, catalog.Index | None] = {}
 
     async def refresh(self) -> None:
         """All that is asked for from now on is at least as new as this call."""
@@ -119,21 +120,26 @@ class CatalogCache:
 
     async def index(self, arn: IndexArn) -> catalog.Index:
         """Raises NotFoundException."""
-        if (known := self._indexes.get(arn)) is not None:
-            return known
-        seen = self._seen
-        async with self._database.transaction() as connection:
-            index = await catalog.find_index(connection, arn)
-        if seen == self._seen:
-            _keep(self._indexes, arn, index)
+        if (index := await self._index(arn)) is None:
+            raise NotFoundException(catalog.INDEX_NOT_FOUND)
         return index
 
     async def tags(self, arn: IndexArn) -> Mapping[str, str]:
         """None of an index that does not exist."""
-        try:
-            return (await self.index(arn)).tags
-        except NotFoundException:
-            return {}
+        index = await self._index(arn)
+        return {} if index is None else index.tags
+
+    async def _index(self, arn: IndexArn) -> catalog.Index | None:
+        """What does not exist is kept as well: strangers must not learn from the time that an answer takes."""
+        if arn in self._indexes:
+            return self._indexes[arn]
+        seen, index = self._seen, None
+        with suppress(NotFoundException):
+            async with self._database.transaction() as connection:
+                index = await catalog.find_index(connection, arn)
+        if seen == self._seen:
+            _keep(self._indexes, arn, index)
+        return index
 
     async def _fact(self, kind: str, key: object, load: Load[T]) -> T:
         """Kept only if the generation has not moved meanwhile; what is not there is asked for again."""

@@ -30,37 +30,34 @@ class Generations:
         self._connection: psycopg.AsyncConnection[tuple[int, int]] | None = None
         self._connections = 0
         self._reading = asyncio.Lock()
-        self._next: asyncio.Future[Generation] | None = None
+        self._followers: list[asyncio.Future[Generation | None]] | None = None
 
     async def read(self) -> Generation:
-        """At least as new as this call: whoever comes while a read waits to begin shares it, and none that has begun.
+        """At least as new as this call: who comes while a read waits to begin shares it, but not one that has begun."""
+        while self._followers is not None:
+            follower: asyncio.Future[Generation | None] = asyncio.get_running_loop().create_future()
+            self._followers.append(follower)
+            if (shared := await follower) is not None:
+                return shared
+        return await self._lead()
 
-        The first of them reads for all; if it is cancelled, another one begins anew.
-        """
-        while (shared := self._next) is not None:
-            try:
-                return await asyncio.shield(shared)
-            except asyncio.CancelledError:
-                if not shared.cancelled():
-                    raise
-        self._next = shared = asyncio.get_running_loop().create_future()
+    async def _lead(self) -> Generation:
+        """Reads for all that have come until it begins; if it is cancelled, one of them leads instead."""
+        followers: list[asyncio.Future[Generation | None]] = []
+        self._followers, generation, failure = followers, None, None
         try:
             with translated():
                 generation = await self._read()
-        except BaseException as error:
-            self._fail(shared, error)
+        except Exception as error:
+            failure = error
             raise
-        shared.set_result(generation)
+        finally:
+            if self._followers is followers:
+                self._followers = None
+            for follower in followers:
+                if not follower.done():
+                    follower.set_exception(failure) if failure else follower.set_result(generation)
         return generation
-
-    def _fail(self, shared: "asyncio.Future[Generation]", error: BaseException) -> None:
-        if self._next is shared:
-            self._next = None
-        if isinstance(error, Exception):
-            shared.set_exception(error)
-            shared.exception()  # whether or not anybody waits for it
-        else:
-            shared.cancel()
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -68,7 +65,7 @@ class Generations:
 
     async def _read(self) -> Generation:
         async with self._reading:
-            self._next = None  # who comes from now on needs a later read
+            self._followers = None  # who comes from now on needs a later read
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     try:

@@ -99,8 +99,11 @@ async def measure(url: str, requests: int, statements: int, clients: int) -> dic
     figures = {
         "one client": await added(stations, operation.plain, signed, 1),
         f"{clients} clients": await added(stations, operation.plain, signed, clients),
-        "of it, for one client: signature": verification(secret, signed),
-        "of it, for one client: generation of the catalog": await repeated(cache.refresh, len(signed)),
+        "of it: signature": verification(secret, signed),
+        "of it, with one client: generation of the catalog": await repeated(cache.refresh, len(signed)),
+        "saved by the latter: look-up of the index": await added(
+            operation.looking_up, operation.plain, signed, clients
+        ),
     }
     await cache.close()
     await database.close()
@@ -127,6 +130,9 @@ async def populate(connection: Any, keys: KeyEncryptionKeys, secret: str, statem
     bucket_id = await catalog.insert_vector_bucket(connection, BUCKET, DEFAULT, {})
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement(i, statements) for i in range(statements)]})
     await catalog.update_vector_bucket(connection, bucket_id, policy=policy, policy_user_ids={user.arn: user.user_id})
+    bucket = await catalog.find_vector_bucket(connection, BUCKET)
+    facts = {"index_name": "movies", "dimension": DIMENSION, "distance_metric": "cosine", "tags": {}}
+    await catalog.insert_index(connection, bucket, DEFAULT, **facts)
 
 
 def statement(i: int, statements: int) -> dict[str, Any]:
@@ -164,14 +170,19 @@ class Operation:
     """With authorization and without."""
 
     def __init__(self, database: Database) -> None:
-        self.pool = database.pool
+        self.database = database
 
     async def authorized(self, scope: Scope, receive: Receive, send: Send) -> None:
         await authorize(scope["state"]["caller"], "QueryVectors", INDEX)
         await self.plain(scope, receive, send)
 
+    async def looking_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.database.transaction() as connection:
+            await catalog.find_index(connection, INDEX)
+        await self.plain(scope, receive, send)
+
     async def plain(self, _: Scope, __: Receive, ___: Send) -> None:
-        async with self.pool.connection() as connection:
+        async with self.database.pool.connection() as connection:
             await connection.execute("SELECT 1", prepare=True)
 
 
@@ -221,7 +232,7 @@ def show(figures: dict[str, float], statements: int) -> None:
     for what, milliseconds in figures.items():
         table.add_row(what, f"{milliseconds:.3f}")
     table.add_section()
-    table.add_row("target, one client", f"{TARGET_MILLISECONDS:.3f}")
+    table.add_row("target for the whole", f"{TARGET_MILLISECONDS:.3f}")
     Console().print(table)
 
 
