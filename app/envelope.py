@@ -6,6 +6,7 @@ opens in another place than its own.
 
 import hmac
 import os
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +16,9 @@ from msgspec import Struct
 
 FORMAT = "pgs3vectors/1"
 KEY_BYTES = 32
+
+# A key that stays missing must not run the operator's command for every request that wants it.
+RELOAD_SECONDS = 1
 _NONCE_BYTES = 12
 
 
@@ -53,6 +57,7 @@ class KeyEncryptionKeys:
 
     def __init__(self, load: Callable[[], list[bytes]]) -> None:
         self._load = load
+        self._next_reload = 0.0
         self.reload()
 
     def reload(self) -> None:
@@ -60,15 +65,13 @@ class KeyEncryptionKeys:
         self._keys = {kek_id(key): key for key in keys}
         self.current = kek_id(keys[0])
 
-    def __contains__(self, wanted: object) -> bool:
-        return wanted in self._keys
-
     def wrap(self, key: bytes, *bound_to: str) -> WrappedKey:
         return WrappedKey(self.current, seal(self._keys[self.current], key, self.current, *bound_to))
 
     def unwrap(self, wrapped: WrappedKey, *bound_to: str) -> bytes:
         """Raises Unopenable."""
-        if wrapped.kek_id not in self._keys:
+        if wrapped.kek_id not in self._keys and time.monotonic() >= self._next_reload:
+            self._next_reload = time.monotonic() + RELOAD_SECONDS
             self.reload()
         if wrapped.kek_id not in self._keys:
             raise UnknownKeyEncryptionKey(f"Key-encryption key {wrapped.kek_id} is missing")
