@@ -73,6 +73,8 @@ class KeyEncryptionKeys:
         if wrapped.kek_id not in self._keys and time.monotonic() >= self._next_reload:
             self._next_reload = time.monotonic() + RELOAD_SECONDS
             self.reload()
+            if wrapped.kek_id in self._keys:  # not in vain: another rotation may follow at once
+                self._next_reload = 0.0
         if wrapped.kek_id not in self._keys:
             raise UnknownKeyEncryptionKey(f"Key-encryption key {wrapped.kek_id} is missing")
         return unseal(self._keys[wrapped.kek_id], wrapped.ciphertext, wrapped.kek_id, *bound_to)

@@ -111,6 +111,29 @@ def test_an_unknown_key_is_looked_for_once_more() -> None:
     assert held.current == kek_id(NEW)
 
 
+def test_rotations_may_follow_each_other_at_once() -> None:
+    source = [OLD]
+    held = KeyEncryptionKeys(lambda: list(source))
+    for key in (NEW, OTHER, OLD):
+        source[:] = [key]
+        assert held.unwrap(keys(key).wrap(SECRET, "account", "1"), "account", "1") == SECRET
+
+
+def test_a_key_that_stays_missing_is_not_looked_for_by_every_request() -> None:
+    loads = 0
+
+    def load() -> list[bytes]:
+        nonlocal loads
+        loads += 1
+        return [OLD]
+
+    held = KeyEncryptionKeys(load)
+    for _ in range(100):
+        with pytest.raises(UnknownKeyEncryptionKey):
+            held.unwrap(keys(OTHER).wrap(SECRET, "account", "1"), "account", "1")
+    assert 2 <= loads < 10
+
+
 def test_a_key_that_is_nowhere_is_named() -> None:
     wrapped = keys(OTHER).wrap(SECRET, "account", "1")
     with pytest.raises(UnknownKeyEncryptionKey, match=f"^Key-encryption key {kek_id(OTHER)} is missing$"):
