@@ -56,6 +56,6 @@ def evaluate(request: AccessRequest, identity: Sequence[Policy], bucket: Policy 
 def _first(request: AccessRequest, effect: Effect, policies: Iterable[Policy], speaks_of: SpeaksOf) -> Statement | None:
     for policy in policies:
         for statement in policy.candidates(effect, request, speaks_of):
-            if statement.applies(request):
+            if statement.holds(request):
                 return statement
     return None

@@ -53,8 +53,8 @@ class Statement(Struct, frozen=True):
         """Whether it speaks of this resource, as far as that can be told without the context."""
         return self.with_variables or self._covers(request)
 
-    def applies(self, request: AccessRequest) -> bool:
-        """Of a statement that may apply: whether it does under these conditions."""
+    def holds(self, request: AccessRequest) -> bool:
+        """Of a statement that may apply: whether it does, under this context."""
         if self.with_variables and not self._covers(request):
             return False
         return all(condition.holds(request.context) for condition in self.conditions)

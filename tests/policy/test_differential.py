@@ -112,11 +112,10 @@ def exponent_in_a_request(of: Case) -> bool:
     return any("1e1" in given for _, _, given in comparisons(of, "Numeric"))
 
 
-def default_for_an_empty_value(of: Case) -> bool:
-    """An empty text is no value, so that the default counts; the oracle then has neither."""
-    return (
-        of.context.get("aws:principaltag/team") == "" and "${aws:principaltag/team," in json.dumps(policies(of)).lower()
-    )
+def variable_of_an_empty_value(of: Case) -> bool:
+    """An empty text is no value: the default counts, or nothing matches; the oracle has it so for some operators."""
+    written = json.dumps(policies(of)).lower()
+    return of.context.get("aws:principaltag/team") == "" and "${aws:principaltag/team" in written
 
 
 def null_of_an_empty_list(of: Case) -> bool:
@@ -159,7 +158,7 @@ EXPLAINED: list[Callable[[Case], bool]] = [
     unlike_an_arn,
     seconds_since_1970_as_date,
     exponent_in_a_request,
-    default_for_an_empty_value,
+    variable_of_an_empty_value,
     null_of_an_empty_list,
     wildcard_in_the_resource_type,
     address_of_the_other_family,

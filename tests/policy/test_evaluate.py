@@ -10,7 +10,7 @@ from app.policy.condition_keys import SINGLE_VALUED
 from app.policy.document import parse_policy
 from app.policy.evaluate import Allow, Decision, ExplicitDeny, ImplicitDeny, evaluate
 from app.policy.principals import Principal, root_user
-from app.policy.statements import AccessRequest
+from app.policy.statements import AccessRequest, Statement
 from tests.policy.cases import (
     BUCKET,
     INDEX,
@@ -206,6 +206,11 @@ contexts = st.dictionaries(
 )
 
 
+def applies(statement: Statement, asked: AccessRequest) -> bool:
+    speaks_of_it = asked.action in statement.actions and statement.includes(asked.principal)
+    return speaks_of_it and statement.may_apply(asked) and statement.holds(asked)
+
+
 @settings(deadline=None)
 @given(st.randoms(use_true_random=False), contexts, st.lists(texts, max_size=3).map(tuple))
 def test_any_request_is_decided_and_allowed_only_by_a_statement(
@@ -221,7 +226,7 @@ def test_any_request_is_decided_and_allowed_only_by_a_statement(
     if not isinstance(decided, Allow):
         return
     assert not any(
-        s.effect == "Deny" and asked.action in s.actions and s.includes(of.principal) and s.applies(asked)
+        s.effect == "Deny" and applies(s, asked)
         for policy in [*identity, *([bucket] if bucket else [])]
         for s in policy.statements
     )
@@ -229,6 +234,4 @@ def test_any_request_is_decided_and_allowed_only_by_a_statement(
         assert of.principal.arn == f"arn:aws:iam::{of.resource_account}:root"
     else:
         assert decided.statement.effect == "Allow"
-        assert asked.action in decided.statement.actions
-        assert decided.statement.includes(of.principal)
-        assert decided.statement.applies(asked)
+        assert applies(decided.statement, asked)
