@@ -69,7 +69,7 @@ async def disable(key_arn: str) -> None:
 
 @kms.command
 async def schedule_deletion(key_arn: str, *, days: Days = 30) -> None:
-    """Destroy a key after some days: what it encrypts is lost then, in every copy and backup of the database's rows."""
+    """Destroy a key after some days: what it encrypts is lost then, but to backups that still hold the key."""
     due = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     await change(key_arn, KeyState.PENDING_DELETION, only_from=(KeyState.ENABLED, KeyState.DISABLED), deletion_time=due)
 
