@@ -1,7 +1,7 @@
 """Page tokens: opaque, tamper-proof, and good only for the request that continues.
 
-AES-256-GCM over the cursor; operation, resource and parameters are the associated data, so that a token of another
-operation, index, filter or account does not open.
+AES-256-GCM over the cursor; operation, user, resource and parameters are the associated data, so that a token of
+another operation, user, index, filter or account does not open.
 """
 
 import hashlib

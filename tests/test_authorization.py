@@ -443,6 +443,19 @@ def test_untagging_is_conditional_on_the_keys(
     assert refusal(lambda: asking.untag_resource(resourceArn=arn, tagKeys=["other", "team"]))[0] == 403
 
 
+def test_a_page_token_is_of_no_use_to_another_user(
+    s3vectors: Any, movies: dict[str, str], endpoint: str, identities: Identities
+) -> None:
+    s3vectors.put_vectors(**movies, vectors=[{"key": key, "data": VECTOR} for key in "abc"])
+    readers = [
+        client(endpoint, **identities.user("000000000000", f"user-{uuid4().hex[:8]}", EVERYTHING)) for _ in range(2)
+    ]
+    token = readers[0].list_vectors(**movies, maxResults=1)["nextToken"]
+    assert len(readers[0].list_vectors(**movies, maxResults=1, nextToken=token)["vectors"]) == 1
+    status, code, message, _ = refusal(lambda: readers[1].list_vectors(**movies, maxResults=1, nextToken=token))
+    assert (status, code, message) == (400, "ValidationException", "Invalid nextToken")
+
+
 UNREADABLE = {"no JSON": "{", "unknown operator": policy(allow("*", "*", Principal="*", Condition={"Like": {}}))}
 
 

@@ -160,7 +160,7 @@ async def list_indexes(data: ListIndexesInput, caller: Caller, server: Server) -
     arn = data.bucket(caller.home)
     await authorize(caller, "ListIndexes", arn)
     prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
-    bound_to = ("ListIndexes", str(arn), prefix)
+    bound_to = ("ListIndexes", caller.principal.user_id, str(arn), prefix)
     now = datetime.now(UTC)
     after = server.page_tokens.open(data.next_token, str, bound_to, now) if data.next_token else ""
     async with server.database.transaction() as connection:

@@ -119,7 +119,7 @@ async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: 
 async def list_vector_buckets(data: ListVectorBucketsInput, caller: Caller, server: Server) -> ListVectorBucketsOutput:
     await authorize(caller, "ListVectorBuckets", caller.home)
     prefix, limit = data.prefix or "", data.max_results or DEFAULT_PAGE
-    bound_to = ("ListVectorBuckets", caller.home, prefix)
+    bound_to = ("ListVectorBuckets", caller.principal.user_id, caller.home, prefix)
     now = datetime.now(UTC)
     after = server.page_tokens.open(data.next_token, str, bound_to, now) if data.next_token else ""
     async with server.database.transaction() as connection:

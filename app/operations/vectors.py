@@ -110,7 +110,7 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     segment, now = _segment(data), datetime.now(UTC)
     index = await server.cache.index(arn)
     cipher = await _listing_cipher(server, index)
-    bound_to = ("ListVectors", str(arn), index.id, segment, returned)
+    bound_to = ("ListVectors", caller.principal.user_id, str(arn), index.id, segment, returned)
     after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
     request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
     async with server.database.transaction() as connection:
