@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from app.audit import Event
 from app.authorization import Caller
 from app.database.catalog_cache import CatalogCache
 from app.database.last_use import LastUse
-from app.errors import ExpiredTokenException, UnrecognizedClientException
+from app.errors import ExpiredTokenException, SignatureError, UnrecognizedClientException
 from app.request_context import Networks, Peer, peer_of, request_context
 from app.sigv4 import Authorization, SignedRequest
 from app.wire import Route
@@ -82,14 +83,26 @@ class Authentication(Struct, frozen=True):
         return current, body
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:
-        key = await self.cache.access_key(authorization.credential.access_key_id)
-        if key is not None and not key.accepts_token(authorization.session_token):
-            raise UnrecognizedClientException("The security token included in the request is invalid")
-        if key is None or not key.active:
-            raise UnrecognizedClientException("The security token included in the request is invalid.")
-        if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
-            raise ExpiredTokenException("The security token included in the request is expired")
-        return key
+        access_key_id = authorization.credential.access_key_id
+        key = await self.cache.access_key(access_key_id)
+        if key is not None and _refusal(key, authorization):
+            # By what is kept, which may be out of date; whoever is refused does not come to the other `refresh`.
+            await self.cache.refresh()
+            key = await self.cache.access_key(access_key_id)
+        if refusal := _refusal(key, authorization):
+            raise refusal
+        return cast("AccessKey", key)
+
+
+def _refusal(key: AccessKey | None, authorization: Authorization) -> SignatureError | None:
+    """In AWS's words, which tell a wrong token from an unknown key by a full stop."""
+    if key is not None and not key.accepts_token(authorization.session_token):
+        return UnrecognizedClientException("The security token included in the request is invalid")
+    if key is None or not key.active:
+        return UnrecognizedClientException("The security token included in the request is invalid.")
+    if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
+        return ExpiredTokenException("The security token included in the request is expired")
+    return None
 
 
 async def _payload_hash(body: bytes) -> str:

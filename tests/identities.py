@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import boto3
@@ -46,6 +47,13 @@ class Identities(Struct, frozen=True):
         if statements:
             self.put_policy(account, name, *statements)
         return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+    def session(self, account: str, name: str, *statements: dict[str, Any]) -> dict[str, str]:
+        """Temporary credentials, as boto3 takes them, of a new user."""
+        self.user(account, name, *statements)
+        key = self._run(lambda catalog: create_key(catalog, account, name, timedelta(hours=1)))
+        names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey"}
+        return {ours: key[theirs] for ours, theirs in (names | {"aws_session_token": "SessionToken"}).items()}
 
     def put_policy(self, account: str, name: str, *statements: dict[str, Any]) -> None:
         async def put(catalog: Catalog) -> None:

@@ -116,6 +116,24 @@ def test_an_access_key_changed_in_plain_sql(servers: Servers) -> None:
                 assert answer(asking[i % 2]) == expected
 
 
+def test_a_session_that_is_prolonged_and_then_ended_in_plain_sql(servers: Servers) -> None:
+    session = servers.identities.session(HOME, "session", EVERYTHING)
+    asking = servers.clients(**session)
+    changes = (("now() - interval '1 s'", "ExpiredTokenException"), ("now() + interval '1 h'", "OK"))
+    with psycopg.connect(servers.identities.settings.database_url or "", autocommit=True) as connection:
+        for i in range(TIMES):
+            for end, expected in changes:
+                connection.execute(
+                    f"UPDATE s3_vectors.access_keys SET expiration_time = {end} WHERE access_key_id = %s".encode(),
+                    [session["aws_access_key_id"]],
+                )
+                assert answer(asking[i % 2]) == expected
+        connection.execute(
+            "DELETE FROM s3_vectors.access_keys WHERE access_key_id = %s", [session["aws_access_key_id"]]
+        )
+        assert [answer(one) for one in asking] == ["UnrecognizedClientException"] * 2
+
+
 def test_a_bucket_that_is_deleted_and_made_again_has_no_policy_of_its_past(servers: Servers) -> None:
     root = servers.clients(**ROOT)
     bucket, denying = {"vectorBucketName": "again"}, policy(deny("s3vectors:GetVectorBucket", "*", Principal="*"))

@@ -77,7 +77,6 @@ class CatalogCache:
         await self._generations.close()
 
     async def access_key(self, access_key_id: str) -> AccessKey | None:
-        """An inactive one is not kept: whoever is refused for it never comes as far as `refresh`."""
         if hmac.compare_digest(access_key_id.encode(), self._root.access_key_id.encode()):
             return self._root
 
@@ -85,10 +84,7 @@ class CatalogCache:
             sealed = await access_keys.find_access_key(connection, access_key_id)
             return None if sealed is None else open_access_key(self.keys, sealed)
 
-        key = await self._fact("access key", access_key_id, load)
-        if key is not None and not key.active:
-            self._facts.pop(("access key", access_key_id), None)
-        return key
+        return await self._fact("access key", access_key_id, load)
 
     async def identity_policies(self, principal: Principal) -> list[Policy]:
         if principal.is_root:
