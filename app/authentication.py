@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 from msgspec import Struct
 
@@ -26,6 +25,10 @@ from app.wire import Route
 
 # Hashing releases the GIL; below this size a thread costs more than it saves.
 HASH_IN_THREAD_BYTES = 256 * 1024
+
+# In AWS's words, which tell them apart by a full stop.
+UNKNOWN_KEY = "The security token included in the request is invalid."
+WRONG_TOKEN = "The security token included in the request is invalid"  # noqa: S105 - no secret
 
 
 class Authentication(Struct, frozen=True):
@@ -89,17 +92,18 @@ class Authentication(Struct, frozen=True):
             # By what is kept, which may be out of date; whoever is refused does not come to the other `refresh`.
             await self.cache.refresh()
             key = await self.cache.access_key(access_key_id)
+        if key is None:
+            raise UnrecognizedClientException(UNKNOWN_KEY)
         if refusal := _refusal(key, authorization):
             raise refusal
-        return cast("AccessKey", key)
+        return key
 
 
-def _refusal(key: AccessKey | None, authorization: Authorization) -> SignatureError | None:
-    """In AWS's words, which tell a wrong token from an unknown key by a full stop."""
-    if key is not None and not key.accepts_token(authorization.session_token):
-        return UnrecognizedClientException("The security token included in the request is invalid")
-    if key is None or not key.active:
-        return UnrecognizedClientException("The security token included in the request is invalid.")
+def _refusal(key: AccessKey, authorization: Authorization) -> SignatureError | None:
+    if not key.accepts_token(authorization.session_token):
+        return UnrecognizedClientException(WRONG_TOKEN)
+    if not key.active:
+        return UnrecognizedClientException(UNKNOWN_KEY)
     if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
         return ExpiredTokenException("The security token included in the request is expired")
     return None

@@ -44,7 +44,7 @@ def signed_request(scope: Scope) -> SignedRequest:
 
 async def read_body(request: SignedRequest, receive: Receive) -> bytes:
     """At most 20 MiB; a declared length over it is refused unread."""
-    for length in values(request, b"content-length"):
+    for length in request.values("content-length"):
         if not length.isdigit() or int(length[:20]) > MAX_REQUEST_BODY_BYTES:
             raise _too_large()
     try:
@@ -70,9 +70,9 @@ async def _read(receive: Receive) -> bytes:
 def check_media_type(request: SignedRequest, body: bytes) -> None:
     """JSON (for STS a form) in UTF-8, and never compressed: what is not inflated is no bomb."""
     media_type, name = (_FORM, "application/x-www-form-urlencoded") if is_sts(request) else (_JSON, "application/json")
-    if values(request, b"content-encoding"):
+    if request.values("content-encoding"):
         raise UnsupportedMediaTypeException("Content-Encoding is not supported")
-    content_types = values(request, b"content-type")
+    content_types = request.values("content-type")
     if (body or content_types) and not (len(content_types) == 1 and media_type.fullmatch(content_types[0])):
         raise UnsupportedMediaTypeException(f"Content-Type must be {name}")
 
@@ -108,10 +108,6 @@ def check_route(request: SignedRequest, routes: Container[Route | None], newest:
         name = request.raw_path[1:].decode()
         raise UnknownOperationException(f"{name} is not supported by this version of pgs3vectors")
     raise UnknownOperationException("Unknown operation")
-
-
-def values(request: SignedRequest, name: bytes) -> list[bytes]:
-    return [value for header, value in request.headers if header == name]
 
 
 def _too_large() -> ValidationException:

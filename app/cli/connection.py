@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import psycopg
 from msgspec import Struct
@@ -34,16 +33,11 @@ class Catalog(Struct, frozen=True):
 def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
-    elif url := running_url(settings.data_dir):
+    elif url := EmbeddedPostgres(settings.data_dir).running_url():
         yield url
     else:
         with EmbeddedPostgres(settings.data_dir) as postgres:
             yield postgres.url
-
-
-def running_url(data_dir: Path) -> str | None:
-    """Of the PostgreSQL of a server that runs on this data directory."""
-    return EmbeddedPostgres(data_dir).running_url()
 
 
 @asynccontextmanager

@@ -74,18 +74,16 @@ async def find_access_key(connection: AsyncConnection, access_key_id: str) -> Se
         .where(access_keys.c.access_key_id == access_key_id)
     )
     row = (await connection.execute(statement)).one_or_none()
-    return (
-        None
-        if row is None
-        else SealedAccessKey(
-            access_key_id=row.access_key_id,
-            principal=principal_of(row) if row.user_id else root_user(row.account_id),
-            status=row.status,
-            sealed_secret=row.sealed_secret,
-            account_data_key=WrappedKey(row.kek_id, row.data_key),
-            token_hash=row.token_hash,
-            expiration_time=row.expiration_time,
-        )
+    if row is None:
+        return None
+    return SealedAccessKey(
+        access_key_id=row.access_key_id,
+        principal=principal_of(row) if row.user_id else root_user(row.account_id),
+        status=row.status,
+        sealed_secret=row.sealed_secret,
+        account_data_key=WrappedKey(row.kek_id, row.data_key),
+        token_hash=row.token_hash,
+        expiration_time=row.expiration_time,
     )
 
 
@@ -147,12 +145,12 @@ async def forget_expired_keys(connection: AsyncConnection) -> None:
 
 
 async def note_last_use(connection: AsyncConnection, used: dict[str, datetime]) -> None:
-    """Of several servers that note the same key, the latest counts."""
+    """Of several servers that note the same key, the latest counts; they lock in one order and never in a circle."""
+    ids = sa.cast(list(used), sa.ARRAY(sa.Text))
     times = sa.cast(list(used.values()), sa.ARRAY(sa.DateTime(timezone=True)))
-    seen = sa.func.unnest(sa.cast(list(used), sa.ARRAY(sa.Text)), times).table_valued(
-        "access_key_id", "time", name="seen"
-    )
-    seen = seen.render_derived()
+    locked = sa.select(access_keys.c.access_key_id).where(access_keys.c.access_key_id == sa.func.any(ids))
+    await connection.execute(locked.order_by(access_keys.c.access_key_id).with_for_update(key_share=True))
+    seen = sa.func.unnest(ids, times).table_valued("access_key_id", "time", name="seen").render_derived()
     latest = sa.func.greatest(access_keys.c.last_used_time, seen.c.time)
     statement = sa.update(access_keys).values(last_used_time=latest)
     await connection.execute(statement.where(access_keys.c.access_key_id == seen.c.access_key_id))
