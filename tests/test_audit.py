@@ -2,6 +2,7 @@ import json
 import re
 import socket
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
 import pytest
 from botocore import xform_name
 from botocore.auth import SigV4Auth
@@ -23,7 +25,7 @@ from app.audit import MAX_PARAMETERS_BYTES
 from app.main import OPERATIONS
 from app.settings import Settings
 from tests.conftest import open_directory
-from tests.server_process import running
+from tests.server_process import START_SECONDS, running
 from tests.signed import Reply, SignedClient
 from tests.tenants import ACCOUNT, REGION, Tenants, serving
 from tests.test_sts import ASK, FORM
@@ -229,15 +231,26 @@ def strangers(clients: Clients) -> None:
 
 
 def leave_at_once(tenants: Tenants) -> None:
-    """A client that does not wait for the answer."""
+    """A client that does not wait for the answer: the operation waits for a lock when the connection is closed."""
     body = b'{"vectorBucketName":"left"}'
     request = AWSRequest("POST", f"{tenants.endpoint}/CreateVectorBucket", headers=JSON, data=body)
     SigV4Auth(tenants.root, "s3vectors", REGION).add_auth(request)
     address = urlsplit(tenants.endpoint)
     headers = {"Host": address.netloc, "Content-Length": str(len(body)), **request.headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    with socket.create_connection((address.hostname or "", address.port or 80)) as connection:
-        connection.sendall(f"POST /CreateVectorBucket HTTP/1.1\r\n{head}\r\n".encode() + body)
+    with psycopg.connect(tenants.settings.database_url or "") as lock:
+        lock.execute("LOCK TABLE s3_vectors.vector_buckets IN SHARE MODE")
+        with socket.create_connection((address.hostname or "", address.port or 80)) as connection:
+            connection.sendall(f"POST /CreateVectorBucket HTTP/1.1\r\n{head}\r\n".encode() + body)
+            until_somebody_waits(lock)
+
+
+def until_somebody_waits(lock: psycopg.Connection[Any]) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 's3_vectors.vector_buckets'::regclass"
+    deadline = time.monotonic() + START_SECONDS
+    while lock.execute(waiting).fetchone() == (0,):
+        assert time.monotonic() < deadline, "nobody waits for the lock"
+        time.sleep(0.01)
 
 
 def crowd(clients: Clients) -> None:
