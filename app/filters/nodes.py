@@ -1,4 +1,7 @@
-"""The filter language: what a condition on metadata can say, once its JSON has been checked."""
+"""The filter language: what a condition on metadata can say, once its JSON has been checked.
+
+A list has each of its elements: every condition asks for any of them.
+"""
 
 from typing import Literal, TypeAlias
 
@@ -16,30 +19,30 @@ class Or(Struct, frozen=True):
     operands: tuple["Node", ...]
 
 
-class Equals(Struct, frozen=True):
-    key: str
-    value: Scalar
-
-
-class NotEquals(Struct, frozen=True):
-    key: str
-    value: Scalar
-
-
-class Compare(Struct, frozen=True):
-    key: str
-    sign: Literal["<", "<=", ">", ">="]
-    bound: Number
-
-
 class In(Struct, frozen=True):
+    """`$in`, and `$eq` of one value."""
+
     key: str
     values: tuple[Scalar, ...]
 
 
 class NotIn(Struct, frozen=True):
+    """`$nin`, and `$ne` of one value; a missing key matches."""
+
     key: str
     values: tuple[Scalar, ...]
+
+
+class Bound(Struct, frozen=True):
+    sign: Literal["<", "<=", ">", ">="]
+    number: Number
+
+
+class Range(Struct, frozen=True):
+    """Of a list, each bound may be kept by another element."""
+
+    key: str
+    bounds: tuple[Bound, ...]
 
 
 class Exists(Struct, frozen=True):
@@ -52,4 +55,14 @@ class StartsWith(Struct, frozen=True):
     prefix: str
 
 
-Node: TypeAlias = And | Or | Equals | NotEquals | Compare | In | NotIn | Exists | StartsWith
+Node: TypeAlias = And | Or | In | NotIn | Range | Exists | StartsWith
+
+
+def range_keys(node: Node) -> frozenset[str]:
+    match node:
+        case And(operands) | Or(operands):
+            return frozenset().union(*map(range_keys, operands))
+        case Range(key):
+            return frozenset({key})
+        case _:
+            return frozenset()

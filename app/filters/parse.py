@@ -6,20 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from app.errors import ValidationException
-from app.filters.nodes import (
-    And,
-    Compare,
-    Equals,
-    Exists,
-    In,
-    Node,
-    NotEquals,
-    NotIn,
-    Number,
-    Or,
-    Scalar,
-    StartsWith,
-)
+from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Number, Or, Range, Scalar, StartsWith
 from app.limits import MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
 
 INVALID = "Invalid filter"
@@ -78,12 +65,12 @@ class _Parser:
 
 
 _TESTS: Mapping[str, Callable[[str, Any], Node]] = {
-    "$eq": lambda key, operand: Equals(key, _scalar(operand)),
-    "$ne": lambda key, operand: NotEquals(key, _scalar(operand)),
-    "$gt": lambda key, operand: Compare(key, ">", _number(operand)),
-    "$gte": lambda key, operand: Compare(key, ">=", _number(operand)),
-    "$lt": lambda key, operand: Compare(key, "<", _number(operand)),
-    "$lte": lambda key, operand: Compare(key, "<=", _number(operand)),
+    "$eq": lambda key, operand: In(key, (_scalar(operand),)),
+    "$ne": lambda key, operand: NotIn(key, (_scalar(operand),)),
+    "$gt": lambda key, operand: Range(key, (Bound(">", _number(operand)),)),
+    "$gte": lambda key, operand: Range(key, (Bound(">=", _number(operand)),)),
+    "$lt": lambda key, operand: Range(key, (Bound("<", _number(operand)),)),
+    "$lte": lambda key, operand: Range(key, (Bound("<=", _number(operand)),)),
     "$in": lambda key, operand: In(key, _scalars(operand)),
     "$nin": lambda key, operand: NotIn(key, _scalars(operand)),
     "$exists": lambda key, operand: Exists(key, _boolean(operand)),

@@ -1,15 +1,27 @@
 """The table of the fixture `connection`, and filters that run on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.filters.compile import compile_filter
+from app.filters.compile import compile_estimate, compile_filter, compile_row_filter
+from app.filters.nodes import Node
 from app.filters.parse import parse_filter
 
 documents = sa.table("documents", sa.column("id", sa.Integer), sa.column("metadata", JSONB))
+_METADATA = documents.c.metadata
+
+# Of these keys the table has range indexes.
+RANGED_KEYS = ["a", 'q"', "year"]
+
+FORMS: dict[str, Callable[[Node], sa.ColumnElement[bool]]] = {
+    "served by GIN": lambda node: compile_filter(node, _METADATA),
+    "served by range indexes": lambda node: compile_filter(node, _METADATA, RANGED_KEYS),
+    "row by row": lambda node: compile_row_filter(node, _METADATA),
+    "for estimates": lambda node: compile_estimate(node, _METADATA),
+}
 
 
 def fill(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -17,10 +29,16 @@ def fill(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     connection.execute(sa.insert(documents), [{"id": i, "metadata": row} for i, row in enumerate(rows)])
 
 
-def selection(document: dict[str, Any]) -> sa.Select[int]:
-    condition = compile_filter(parse_filter(document, ()), documents.c.metadata)
-    return sa.select(documents.c.id).where(condition).order_by(documents.c.id)
+def selection(document: dict[str, Any], form: str) -> sa.Select[Any]:
+    condition = FORMS[form](parse_filter(document, ()))
+    return sa.select(sa.literal(form).label("form"), documents.c.id).where(condition)
 
 
 def chosen(connection: sa.Connection, document: dict[str, Any]) -> list[int]:
-    return list(connection.scalars(selection(document)))
+    """By all forms, which agree."""
+    found: dict[str, list[int]] = {form: [] for form in FORMS}
+    for form, row in connection.execute(sa.union_all(*(selection(document, form) for form in FORMS))):
+        found[form].append(row)
+    [expected, *others] = map(sorted, found.values())
+    assert others == [expected] * len(others), found
+    return expected

@@ -7,13 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
+from app.filters.compile import MAX_COMPARED
 from tests.filters.documents import chosen, fill
 from tests.filters.reference import matches
 
 Document = dict[str, Any]
 
-# Few, so that generated filters and metadata meet.
+# Few, so that generated filters and metadata meet; not all of them have range indexes.
 KEYS = ["a", "a.b", 'q"']
+# So many that they are looked up in a hash table.
+ABSENT = [f"absent {number}" for number in range(MAX_COMPARED)]
 STRINGS = ["", "a", "ab", "5", "true", '"', "\\"]
 NUMBERS = [0, -0.0, 1, 1.0, 5, 1e23, 10**23, 1e300, 5e-324, 2**53 + 1, -(2**64) - 1]
 
@@ -65,6 +68,26 @@ CASES: dict[str, tuple[Document, list[Document], list[Document]]] = {
         [{"a": 1.0}, {"b": 1}, {"a": {"$lte": 1.0}}, {"b": {"$in": [1]}}],
         [{"a": {"$ne": 1.0}}, {"b": {"$gt": 1}}],
     ),
+    "many values are looked up by type and number as well": (
+        {"a": 5, "b": ["x", "y"], "c": "5"},
+        [
+            {"a": {"$in": [*ABSENT, 5.0]}},
+            {"a": {"$nin": [*ABSENT, "5"]}},
+            {"b": {"$in": [*ABSENT, "y"]}},
+            {"c": {"$nin": [*ABSENT, 5]}},
+            {"d": {"$nin": ABSENT + ABSENT}},
+        ],
+        [{"a": {"$nin": [*ABSENT, 5.0]}}, {"b": {"$nin": [*ABSENT, "y"]}}, {"d": {"$in": [*ABSENT, 5]}}],
+    ),
+    "tests of one key are not one test of a list": (
+        {"a": [1, 9]},
+        [{"$and": [{"a": 1}, {"a": 9}]}, {"$or": [{"a": 2}, {"a": 9}]}, {"$and": [{"a": {"$ne": 2}}, {"a": 1}]}],
+        [
+            {"$or": [{"a": 2}, {"a": 3}]},
+            {"$and": [{"a": {"$ne": 1}}, {"a": {"$ne": 2}}]},
+            {"$and": [{"a": 1}, {"a": 2}]},
+        ],
+    ),
     "strings are compared by case and in full": (
         {"a": "Jazz"},
         [{"a": "Jazz"}, {"a": {"$startsWith": "Ja"}}, {"a": {"$startsWith": ""}}],
@@ -101,6 +124,11 @@ keys = st.sampled_from(KEYS)
 strings = st.sampled_from(STRINGS) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
 numbers = st.sampled_from(NUMBERS) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 scalars = strings | numbers | st.booleans()
+lists = st.builds(
+    lambda values, others: values + others,
+    st.lists(scalars, min_size=1, max_size=3),
+    st.sampled_from([[], ABSENT]),
+)
 metadata = st.dictionaries(
     keys, scalars | st.lists(strings, min_size=1, max_size=3) | st.lists(numbers, min_size=1, max_size=3), max_size=4
 )
@@ -113,8 +141,8 @@ tests = st.fixed_dictionaries(
         "$gte": numbers,
         "$lt": numbers,
         "$lte": numbers,
-        "$in": st.lists(scalars, min_size=1, max_size=3),
-        "$nin": st.lists(scalars, min_size=1, max_size=3),
+        "$in": lists,
+        "$nin": lists,
         "$exists": st.booleans(),
         "$startsWith": strings,
     },

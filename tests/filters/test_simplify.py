@@ -1,0 +1,37 @@
+import pytest
+
+from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range
+from app.filters.simplify import simplify
+
+A, B = In("a", (1,)), In("b", (2,))
+LOW, HIGH = Bound(">=", 1), Bound("<", 9)
+
+SIMPLER: list[tuple[Node, Node]] = [
+    (A, A),
+    (And((A,)), A),
+    (Or((And((A,)),)), A),
+    (And((A, And((B, And((Exists("c", present=True),)))))), And((A, B, Exists("c", present=True)))),
+    (And((A, Or((B, Exists("a", present=True))))), And((A, Or((B, Exists("a", present=True)))))),
+    (Or((In("a", (1, 2)), B, Or((In("a", (True,)),)))), Or((In("a", (1, 2, True)), B))),
+    (And((NotIn("a", (1,)), NotIn("b", (1,)), NotIn("a", (2,)))), And((NotIn("a", (1, 2)), NotIn("b", (1,))))),
+    (And((Range("a", (LOW,)), Range("a", (HIGH,)))), Range("a", (LOW, HIGH))),
+]
+
+# Of a list, another element may pass each test.
+APART: list[Node] = [
+    And((In("a", (1,)), In("a", (2,)))),
+    Or((NotIn("a", (1,)), NotIn("a", (2,)))),
+    Or((Range("a", (LOW,)), Range("a", (HIGH,)))),
+    And((A, NotIn("a", (1,)))),
+]
+
+
+@pytest.mark.parametrize(("node", "simpler"), SIMPLER, ids=str)
+def test_simpler(node: Node, simpler: Node) -> None:
+    # By repr, since 1 and true are equal in Python.
+    assert repr(simplify(node)) == repr(simpler)
+
+
+@pytest.mark.parametrize("node", APART, ids=str)
+def test_what_means_something_else_together_stays_apart(node: Node) -> None:
+    assert simplify(node) == node
