@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from app.audit_log import open_audit_log
 from app.credentials import root_access_key
@@ -10,8 +10,9 @@ from app.database import catalog
 from app.database.catalog_cache import CatalogCache
 from app.database.deletion import Deletion
 from app.database.engine import Database
+from app.database.graph_building import GraphBuilding
 from app.database.last_use import LastUse
-from app.database.row_estimates import RowEstimates
+from app.database.selectivity import Selectivity
 from app.key_encryption_key import key_encryption_keys
 from app.page_tokens import PageTokens
 from app.settings import Settings
@@ -32,9 +33,10 @@ class Server:
         self.keys = key_encryption_keys(settings)
         self.cache = CatalogCache(self.database, self.keys, root_access_key(settings))
         self.audit_log = open_audit_log(settings.audit_log, settings.data_dir)
-        self.row_estimates = RowEstimates()
+        self.selectivity = Selectivity()
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
+        self.graph_building = GraphBuilding(self.database.url, settings.region)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -42,9 +44,13 @@ class Server:
         async with self.database.transaction() as connection:
             self.page_tokens = PageTokens(await catalog.page_token_key(connection))
         background = [asyncio.create_task(self.deletion.run()), asyncio.create_task(self.last_use.run())]
+        building = asyncio.create_task(self.graph_building.run())
         try:
             yield
         finally:
+            building.cancel()  # a graph may take hours, and is begun again by whoever builds next
+            with suppress(asyncio.CancelledError):
+                await building
             self.deletion.stop()
             self.last_use.stop()
             await asyncio.gather(*background)

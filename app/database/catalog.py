@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import Account, IndexArn, VectorBucketArn
@@ -46,6 +46,38 @@ vector_indexes = sa.Table(
     sa.Column("kms_key_arn", sa.Text),
     sa.Column("tags", JSONB),
     sa.Column("data_key", sa.LargeBinary),
+    sa.Column("recall_target", sa.Double),
+)
+
+hnsw_graphs = sa.Table(
+    "hnsw_graphs",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("vector_index_id", sa.ForeignKey(vector_indexes.c.id)),
+    sa.Column("first_position", sa.BigInteger),
+    sa.Column("end_position", sa.BigInteger),
+    sa.Column("ef_construction", sa.Integer),
+    sa.Column("state", sa.Text),
+    sa.Column("vectors", sa.BigInteger),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("completion_time", sa.DateTime(timezone=True)),
+    sa.Column("attempts", sa.Integer),
+    sa.Column("error", sa.Text),
+    sa.Column("retry_time", sa.DateTime(timezone=True)),
+)
+
+range_indexes = sa.Table(
+    "range_indexes",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("vector_index_id", sa.ForeignKey(vector_indexes.c.id)),
+    sa.Column("key", sa.Text),
+    sa.Column("state", sa.Text),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("last_used_time", sa.DateTime(timezone=True)),
+    sa.Column("attempts", sa.Integer),
+    sa.Column("retry_time", sa.DateTime(timezone=True)),
+    sa.Column("error", sa.Text),
 )
 
 page_token_keys = sa.Table("page_token_keys", metadata, sa.Column("key", sa.LargeBinary))
@@ -66,6 +98,17 @@ class VectorBucket(Struct, frozen=True):
     schema_name: str | None
 
 
+class Graph(Struct, frozen=True):
+    """An HNSW graph that is ready: a partial index over the vectors at `first` up to, not including, `end`."""
+
+    id: int
+    first: int
+    end: int
+    ef_construction: int
+    vectors: int
+    """When it was built."""
+
+
 class Index(Struct, frozen=True):
     id: int
     arn: IndexArn
@@ -77,6 +120,12 @@ class Index(Struct, frozen=True):
     tags: dict[str, str]
     data_key: bytes | None
     """Under aws:kms: wrapped by the KMS key, it seals non-filterable metadata."""
+    recall_target: float | None
+    """None is the setting's."""
+    graphs: tuple[Graph, ...]
+    """In the order of their positions; they share none."""
+    ranged_keys: frozenset[str]
+    """Of the metadata, those that have a range index."""
 
 
 class NamePage(Struct, frozen=True):
@@ -163,7 +212,7 @@ async def insert_index(
 async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool = False) -> Index:
     """One look-up for both names."""
     statement = (
-        sa.select(vector_indexes)
+        sa.select(vector_indexes, _graphs(), _ranged_keys())
         .join(vector_buckets)
         .where(
             _live_in(arn.account),
@@ -177,6 +226,26 @@ async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool =
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise NotFoundException(INDEX_NOT_FOUND)
+    return _index(row, arn)
+
+
+def all_indexes() -> sa.Select[Any]:
+    """Rows for `index_of_row`: of every account."""
+    names = vector_buckets.c.account_id, vector_buckets.c.vector_bucket_name
+    return (
+        sa.select(vector_indexes, _graphs(), _ranged_keys(), *names)
+        .join(vector_buckets)
+        .where(vector_indexes.c.deletion_time.is_(None))
+        .order_by(vector_indexes.c.id)
+    )
+
+
+def index_of_row(row: Any, region: str) -> Index:
+    bucket = VectorBucketArn(Account(row.account_id, region), row.vector_bucket_name)
+    return _index(row, IndexArn(bucket, row.index_name))
+
+
+def _index(row: Any, arn: IndexArn) -> Index:
     return Index(
         id=row.id,
         arn=arn,
@@ -187,7 +256,28 @@ async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool =
         encryption=_encryption(row),
         tags=row.tags,
         data_key=row.data_key,
+        recall_target=row.recall_target,
+        graphs=tuple(Graph(*graph) for graph in row.graphs),
+        ranged_keys=frozenset(row.ranged_keys),
     )
+
+
+def _graphs() -> sa.Label[Any]:
+    """Arrays in the order of Graph's members."""
+    c = hnsw_graphs.c
+    members = sa.func.jsonb_build_array(c.id, c.first_position, c.end_position, c.ef_construction, c.vectors)
+    return _array_of("graphs", aggregate_order_by(members, c.first_position), hnsw_graphs)
+
+
+def _ranged_keys() -> sa.Label[Any]:
+    return _array_of("ranged_keys", range_indexes.c.key, range_indexes)
+
+
+def _array_of(name: str, element: Any, of_index: sa.Table) -> sa.Label[Any]:
+    """A JSON array of what is ready for an index, in the row of the index."""
+    array = sa.func.coalesce(sa.func.jsonb_agg(element, type_=JSONB), sa.literal_column("'[]'::jsonb"))
+    ready = sa.select(array).where(of_index.c.vector_index_id == vector_indexes.c.id, of_index.c.state == "ready")
+    return ready.correlate(vector_indexes).scalar_subquery().label(name)
 
 
 async def list_indexes(connection: AsyncConnection, bucket: VectorBucket, page: NamePage) -> list[tuple[str, datetime]]:

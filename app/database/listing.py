@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.catalog import Index
+from app.database.connection import Connection
+from app.database.statements import compiled
 from app.database.vector_table import Returned, data_text, hash_of, metadata_bytes, metadata_columns, table_of
 from app.limits import MAX_LIST_VECTORS_PAGE_BYTES
 
@@ -49,9 +50,9 @@ class Page(Struct, frozen=True):
     next: Cursor | None
 
 
-async def list_vectors(connection: AsyncConnection, index: Index, request: PageRequest) -> Page:
+async def list_vectors(connection: Connection, index: Index, request: PageRequest) -> Page:
     """At most `limit` vectors, and none after the one that reaches 1 MB."""
-    rows = list(await connection.execute(_statement(table_of(index), request)))
+    rows = await connection.run(compiled(_statement(table_of(index), request)), prepare=False)
     page = [row for row in rows[: request.limit] if row.bytes_before < MAX_LIST_VECTORS_PAGE_BYTES]
     more = len(rows) > len(page)
     return Page(page, Cursor(page[-1].hash, page[-1].key) if more else None)

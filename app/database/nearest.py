@@ -1,140 +1,198 @@
-"""How a search runs: exact or approximate; either way min(topK, matches) vectors come back.
+"""The nearest vectors: exactly, or through the graphs; either way min(topK, matches) of them come back.
 
-HNSW walks the graph and throws away what a filter refuses, so with a filter it loses rows, and the planner prefers it
-all the same.  Therefore the server chooses: filters and small tables are searched exactly, the rest through HNSW, and
-whatever HNSW leaves short is searched exactly again.
+The graphs know the vectors of their ranges of positions; what they do not cover, the newest vectors above all, is
+measured in the same statement.  Whatever that leaves short of topK is searched exactly again.
 """
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, assert_never
 
 import sqlalchemy as sa
 from msgspec import Struct
 from pgvector import Vector
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NullType
 
-from app.database.catalog import Index
-from app.database.vector_table import (
-    HALFVEC_MAX,
-    MAX_VECTOR_DIMENSION,
-    indexed_rows,
-    metadata_columns,
-    operand,
-    table_of,
-)
+from app.database.catalog import Graph, Index
+from app.database.connection import Connection
+from app.database.graphs import HALFVEC_MAX, Positions, held, operand, uncovered, within
+from app.database.selectivity import Selectivity
+from app.database.statements import Statement, compiled
+from app.database.strategy import Approximate, Exact, Strategy, choose
+from app.database.vector_table import metadata_columns, table_of
+from app.filters.compile import compile_filter, compile_row_filter
+from app.filters.nodes import Node
 from app.shapes import DistanceMetric
 from app.vector_data import Float32Vector
 
-# A scan of 5,000 vectors of 384 dimensions takes about as long as a walk through the graph.
-EXACT_UP_TO_ROWS = 5_000
-
-# Recall@10 on real queries with ef_construction 200: 0.964 at 80, 0.983 at 160, 0.988 at 240.
-MIN_EF_SEARCH = 160
-
 FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
+QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
+FILTER: sa.ColumnElement[bool] = sa.literal_column("$filter$")
 
 
 class Search(Struct, frozen=True):
     index: Index
-    rows: int
-    """As estimated; -1 when nobody has counted yet."""
     vector: Float32Vector
     top_k: int
-    condition: sa.ColumnElement[bool] | None
+    filter: Node | None
     return_metadata: bool
-
-    @property
-    def approximate(self) -> bool:
-        """A query that does not fit the operand of a partial index cannot ask it."""
-        fits = self.held is None or self.norm <= HALFVEC_MAX
-        return self.condition is None and self.rows > EXACT_UP_TO_ROWS and fits
-
-    @property
-    def held(self) -> sa.ColumnElement[bool] | None:
-        """The predicate of a partial HNSW index; None when it holds every row."""
-        return indexed_rows(table_of(self.index), self.index.dimension, self.index.distance_metric)
+    recall_target: float
 
     @property
     def norm(self) -> float:
         return float((self.vector.astype(float) ** 2).sum() ** 0.5)
 
     @property
-    def query(self) -> sa.ColumnElement[Any]:
-        return sa.bindparam("query", Vector(self.vector), type_=NullType())
+    def query(self) -> dict[str, Vector]:
+        return {"query": Vector(self.vector)}
 
 
-async def nearest(connection: AsyncConnection, search: Search) -> list[sa.Row[Any]]:
+class Form(Struct, frozen=True):
+    """All that the text of a statement depends on."""
+
+    table: sa.Table
+    dimension: int
+    metric: DistanceMetric
+    graphs: tuple[Graph, ...]
+    top_k: int
+    return_metadata: bool
+    filtered: bool
+
+
+async def nearest(connection: Connection, search: Search, selectivity: Selectivity) -> list[Any]:
     """Rows of key, distance and, where asked for, metadata for `metadata_of`; ordered by distance, then key."""
-    if search.approximate:
-        rows = await _run_approximate(connection, search)
-        if _complete(search, rows):
-            return rows
-    return list(await connection.execute(exact(search)))
+    match await strategy_of(connection, search, selectivity):
+        case Approximate(ef_search):
+            await connection.use(hnsw__ef_search=ef_search)
+            rows = await _run(connection, search, approximate(search))
+            if _complete(search, rows):
+                return rows
+        case Exact():
+            pass
+        case unknown:
+            assert_never(unknown)
+    return await _run(connection, search, exact(search))
 
 
-def exact(search: Search) -> sa.Select[Any]:
-    """The functions behind the operators: an index serves operators only, so the planner cannot choose HNSW here."""
-    table = table_of(search.index)
-    distance = _distance(table, search).label("distance")
-    chosen = sa.select(*table.c, distance).order_by(distance, table.c.key).limit(search.top_k)
-    if search.condition is not None:
-        chosen = chosen.where(search.condition)
-    return _answer(search, chosen)
+async def strategy_of(connection: Connection, search: Search, selectivity: Selectivity) -> Strategy:
+    index = search.index
+    if index.distance_metric is DistanceMetric.EUCLIDEAN and search.norm > HALFVEC_MAX:
+        return Exact("the query vector does not fit the operand of the graphs")
+    matches = None
+    if search.filter is not None and index.graphs:
+        matches = await selectivity.matches(connection, index, search.filter)
+    return choose(index.graphs, matches, search.top_k, search.recall_target)
 
 
-def approximate(search: Search) -> sa.Select[Any]:
-    """Candidates in the graph's order of the operand, then ordered by the exact float32 distance."""
-    table, index = table_of(search.index), search.index
-    operator = "<=>" if index.distance_metric is DistanceMetric.COSINE else "<->"
-    graph_order = operand(table.c.embedding, index.dimension, index.distance_metric).op(operator)(
-        operand(search.query, index.dimension, index.distance_metric)
+def exact(search: Search) -> Statement:
+    statement = _exact(_form(search, graphs=()))
+    if search.filter is None:
+        return statement
+    return _filtered(
+        statement, compile_filter(search.filter, table_of(search.index).c.metadata, search.index.ranged_keys)
     )
-    candidates = sa.select(*table.c, _distance(table, search).label("distance")).order_by(graph_order)
-    if search.held is not None:  # without its predicate the planner may not use a partial index
-        candidates = candidates.where(search.held)
-    lossy = index.dimension > MAX_VECTOR_DIMENSION
-    found = candidates.limit(search.top_k * 2 if lossy else search.top_k).subquery("candidates")
-    chosen = sa.select(found).order_by(found.c.distance, found.c.key).limit(search.top_k)
-    return _answer(search, chosen)
 
 
-async def _run_approximate(connection: AsyncConnection, search: Search) -> list[sa.Row[Any]]:
-    ef_search = min(1_000, max(MIN_EF_SEARCH, 2 * search.top_k))
-    await connection.execute(
-        sa.select(
-            sa.func.set_config("hnsw.ef_search", str(ef_search), sa.true()),
-            sa.func.set_config("hnsw.iterative_scan", "relaxed_order", sa.true()),
-        )
-    )
-    return list(await connection.execute(approximate(search)))
+def approximate(search: Search) -> Statement:
+    statement = _approximate(_form(search, graphs=search.index.graphs))
+    if search.filter is None:
+        return statement
+    return _filtered(statement, compile_row_filter(search.filter, table_of(search.index).c.metadata))
 
 
-def _complete(search: Search, rows: list[sa.Row[Any]]) -> bool:
-    """Enough rows, and none that the index leaves out for its size can be nearer than the last of them."""
+async def _run(connection: Connection, search: Search, statement: Statement) -> list[Any]:
+    return await connection.run(statement, search.query, prepare=search.filter is None)
+
+
+def _complete(search: Search, rows: list[Any]) -> bool:
+    """Enough rows, and none that a graph leaves out for its size can be nearer than the last of them."""
     if len(rows) < search.top_k:
         return False
-    if search.held is None:
+    if search.index.distance_metric is DistanceMetric.COSINE:
         return True
     nearest_left_out = HALFVEC_MAX - search.norm
     return bool(rows[-1].distance < nearest_left_out**2)
 
 
-def _answer(search: Search, chosen: sa.Select[Any]) -> sa.Select[Any]:
+def _form(search: Search, graphs: tuple[Graph, ...]) -> Form:
+    index = search.index
+    return Form(
+        table=table_of(index),
+        dimension=index.dimension,
+        metric=index.distance_metric,
+        graphs=graphs,
+        top_k=search.top_k,
+        return_metadata=search.return_metadata,
+        filtered=search.filter is not None,
+    )
+
+
+def _filtered(statement: Statement, condition: sa.ColumnElement[bool]) -> Statement:
+    """Only the condition is compiled for each request; its own text has bound parameters and names of columns."""
+    filled = compiled(condition)
+    return Statement(statement.text.replace(FILTER.name, f"({filled.text})"), filled.values)
+
+
+@lru_cache(maxsize=4096)
+def _exact(form: Form) -> Statement:
+    """The functions behind the operators: an index serves operators only, so the planner cannot choose HNSW here."""
+    return compiled(_answer(form, _measured(form, None)))
+
+
+@lru_cache(maxsize=4096)
+def _approximate(form: Form) -> Statement:
+    parts = [_walked(form, graph) for graph in form.graphs]
+    parts += [_measured(form, positions) for positions in uncovered(form.graphs)]
+    return compiled(_answer(form, sa.union_all(*(sa.select(part.subquery()) for part in parts))))
+
+
+def _measured(form: Form, positions: Positions | None) -> sa.Select[Any]:
+    rows = _rows(form)
+    if positions is not None:
+        rows = rows.where(within(form.table, positions))
+    return rows.order_by(sa.literal_column("distance"), form.table.c.key).limit(_number(form.top_k))
+
+
+def _walked(form: Form, graph: Graph) -> sa.Select[Any]:
+    """Candidates in the graph's order of the operand, which is lossy; the exact float32 distance orders them then."""
+    operator = "<=>" if form.metric is DistanceMetric.COSINE else "<->"
+    graph_order = operand(form.table.c.embedding, form.dimension, form.metric).op(operator)(
+        operand(QUERY, form.dimension, form.metric)
+    )
+    rows = _rows(form).where(within(form.table, (graph.first, graph.end)))
+    if (fitting := held(form.table, form.metric)) is not None:  # without it the planner may not use the index
+        rows = rows.where(fitting)
+    return rows.order_by(graph_order).limit(_number(form.top_k + form.top_k // 4 + 10))
+
+
+def _rows(form: Form) -> sa.Select[Any]:
+    columns = [column for column in form.table.c if form.return_metadata and "metadata" in column.name]
+    rows = sa.select(form.table.c.key, *columns, _distance(form).label("distance"))
+    return rows.where(FILTER) if form.filtered else rows
+
+
+def _answer(form: Form, chosen: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.Select[Any]:
     """Text is made of the chosen rows only, behind their LIMIT; distances are float32, as AWS's are."""
-    rows = chosen.subquery("nearest")
+    found = chosen.subquery("found")
+    ordered = sa.select(found).order_by(found.c.distance, found.c.key).limit(_number(form.top_k))
+    rows = ordered.subquery("nearest")
     distance = sa.cast(sa.cast(rows.c.distance, sa.REAL), sa.Double)
     columns: list[sa.ColumnElement[Any]] = [rows.c.key, distance.label("distance")]
-    if search.return_metadata:
+    if form.return_metadata:
         columns += metadata_columns(rows)
     return sa.select(*columns).order_by(rows.c.distance, rows.c.key)
 
 
-def _distance(table: sa.Table, search: Search) -> sa.ColumnElement[float]:
+def _distance(form: Form) -> sa.ColumnElement[float]:
     """Finite always, since JSON has no infinity: overflowing float32 sums end at its largest number."""
-    embedding, query = table.c.embedding, search.query
-    if search.index.distance_metric is DistanceMetric.EUCLIDEAN:
-        return sa.func.least(sa.func.vector_l2_squared_distance(embedding, query), FLOAT32_MAX)
-    plain = sa.func.cosine_distance(embedding, query)
+    embedding = form.table.c.embedding
+    if form.metric is DistanceMetric.EUCLIDEAN:
+        return sa.func.least(sa.func.vector_l2_squared_distance(embedding, QUERY), FLOAT32_MAX)
     # Norms beyond float32 give NaN; unit vectors, which PostgreSQL makes in double precision, do not.
-    unit = sa.func.cosine_distance(sa.func.l2_normalize(embedding), sa.func.l2_normalize(query))
-    return sa.case((plain == sa.literal_column("'NaN'::float8"), unit), else_=plain)
+    plain = sa.func.nullif(sa.func.cosine_distance(embedding, QUERY), sa.literal_column("'NaN'::float8"))
+    unit = sa.func.cosine_distance(sa.func.l2_normalize(embedding), sa.func.l2_normalize(QUERY))
+    return sa.func.coalesce(plain, unit)
+
+
+def _number(number: int) -> sa.ColumnElement[int]:
+    """Written as a literal: the planner of a prepared statement must know how few rows are wanted."""
+    return sa.literal_column(str(number))

@@ -40,7 +40,7 @@ async def drop_schema(connection: AsyncConnection, name: str) -> None:
 
 
 async def create_view(connection: AsyncConnection, schema: str, index: Index) -> None:
-    rows = sa.select(*table_of(index).c)
+    rows = sa.select(*(column for column in table_of(index).c if column.name != "position"))
     view = sa.schema.CreateView(rows, index.arn.index_name, schema=schema)
     await _attempt(connection, index, _drop(schema, index), view)
 

@@ -9,9 +9,9 @@ from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Range, Required
 from app.database import catalog
 from app.database.nearest import Search, nearest
-from app.database.vector_table import metadata_of, table_of
+from app.database.vector_table import metadata_of
 from app.errors import ValidationException, ValidationExceptionField
-from app.filters.compile import compile_filter
+from app.filters.nodes import Node
 from app.filters.parse import parse_filter
 from app.kms import record_cipher
 from app.limits import MAX_TOP_K
@@ -53,18 +53,17 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
         await authorize(caller, "GetVectors", arn)
     _refuse_newest_members(data)
     index = await server.cache.index(arn)
-    vector, condition = _query_vector(data.query_vector, index), _condition(data.filter, index)
+    search = Search(
+        index=index,
+        vector=_query_vector(data.query_vector, index),
+        top_k=data.top_k,
+        filter=_filter(data.filter, index),
+        return_metadata=bool(data.return_metadata),
+        recall_target=index.recall_target or server.settings.recall_target,
+    )
     cipher = await record_cipher(server.cache, index)
-    async with server.database.transaction() as connection:
-        search = Search(
-            index=index,
-            rows=await server.row_estimates.of(connection, index),
-            vector=vector,
-            top_k=data.top_k,
-            condition=condition,
-            return_metadata=bool(data.return_metadata),
-        )
-        rows = await nearest(connection, search)
+    async with server.database.connection() as connection:
+        rows = await nearest(connection, search, server.selectivity)
     vectors = [_output(row, data, cipher) for row in rows]
     return QueryVectorsOutput(vectors=vectors, distance_metric=index.distance_metric)
 
@@ -78,11 +77,8 @@ def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
         raise ValidationException(message, ValidationExceptionField("vector", reason)) from error
 
 
-def _condition(document: Any, index: catalog.Index) -> Any:
-    if document is None:
-        return None
-    node = parse_filter(document, index.non_filterable_metadata_keys or ())
-    return compile_filter(node, table_of(index).c.metadata)
+def _filter(document: Any, index: catalog.Index) -> Node | None:
+    return None if document is None else parse_filter(document, index.non_filterable_metadata_keys or ())
 
 
 def _refuse_newest_members(data: QueryVectorsInput) -> None:

@@ -82,7 +82,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     cipher = await record_cipher(server.cache, index)
     # No connection is held while the numbers are read.
     records = {vector.key: _stored(i, vector, index, cipher) for i, vector in enumerate(data.vectors)}
-    async with server.database.transaction() as connection:
+    async with server.database.connection() as connection:
         await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
     return PutVectorsOutput()
 
@@ -95,7 +95,7 @@ async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> 
     returned = Returned(bool(data.return_data), bool(data.return_metadata))
     index = await server.cache.index(arn)
     cipher = await record_cipher(server.cache, index)
-    async with server.database.transaction() as connection:
+    async with server.database.connection() as connection:
         rows = await vector_table.get(connection, index, data.keys, returned)
     return GetVectorsOutput(vectors=[output_vector(row, cipher) for row in rows])
 
@@ -113,7 +113,7 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     bound_to = ("ListVectors", caller.principal.user_id, str(arn), index.id, segment, returned)
     after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
     request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
-    async with server.database.transaction() as connection:
+    async with server.database.connection() as connection:
         page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
     return ListVectorsOutput(vectors=[output_vector(row, cipher) for row in page.rows], next_token=next_token)
@@ -126,7 +126,7 @@ async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Serve
     check_keys(data.keys, "keys")
     index = await server.cache.index(arn)
     await record_cipher(server.cache, index)  # for its errors: without the key nothing is done
-    async with server.database.transaction() as connection:
+    async with server.database.connection() as connection:
         await vector_table.delete(connection, index, data.keys)
     return DeleteVectorsOutput()
 

@@ -8,6 +8,10 @@ from app.arns import Account, IndexArn, VectorBucketArn
 from app.database import catalog, views
 from app.database.catalog import Index
 from app.database.engine import Database
+from app.database.graph_building import build, builder_connection
+from app.database.graph_catalog import last_positions
+from app.database.graph_growth import Build
+from app.database.graphs import FINAL_EF_CONSTRUCTION
 from app.database.vector_table import create_vector_table
 from app.encryption import DEFAULT
 from app.shapes import DistanceMetric
@@ -55,6 +59,17 @@ class Library:
             if bucket.schema_name:
                 await views.create_view(connection, bucket.schema_name, index)
             return index
+
+    async def build_graph(self, index: Index, first: int = 0, end: int | None = None) -> Index:
+        """The index with a graph over its positions, all of them unless some are named."""
+        async with await builder_connection(self.database.url) as connection:
+            last = (await last_positions(connection)).get(index.id, 0)
+            await build(connection, index, Build(first, last + 1 if end is None else end, FINAL_EF_CONSTRUCTION))
+        return await self.find_index(index.arn)
+
+    async def find_index(self, arn: IndexArn) -> Index:
+        async with self.database.transaction() as connection:
+            return await catalog.find_index(connection, arn)
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from sqlalchemy.dialects import postgresql
 from app.database import listing
 from app.database.catalog import Index
 from app.database.engine import Database
+from app.database.graphs import graph_name
 from app.database.listing import Cursor, PageRequest, Segment
-from app.database.vector_table import Returned, StoredVector, get, operand, table_of, upsert
+from app.database.vector_table import Returned, StoredVector, get, table_of, upsert
 from app.filters.compile import compile_filter
 from app.filters.parse import parse_filter
-from app.shapes import DistanceMetric
 from tests.database.conftest import Library, Rows
 
 DIALECT: Any = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -26,7 +26,7 @@ async def fill(database: Database, index: Index, number: int = 3_000) -> None:
         StoredVector(f"k{i:05}", Vector(generator.normal(size=index.dimension)), f'{{"n": {i}, "m": {i % 100}}}', "{}")
         for i in range(number)
     ]
-    async with database.transaction() as connection:
+    async with database.connection() as connection:
         await upsert(connection, index, vectors)
     async with database.transaction() as connection:
         await connection.exec_driver_sql(f"ANALYZE vectors.index_{index.id}")
@@ -46,39 +46,39 @@ async def plan(database: Database, statement: sa.Select[tuple[object, ...]]) -> 
 @pytest.mark.parametrize(
     ("dimension", "metric", "hnsw"),
     [
-        (3, "cosine", "hnsw (embedding vector_cosine_ops) WITH (m='16', ef_construction='200')"),
-        (3, "euclidean", "hnsw (embedding vector_l2_ops) WITH (m='16', ef_construction='200')"),
-        (2000, "cosine", "hnsw (embedding vector_cosine_ops) WITH (m='16', ef_construction='200')"),
+        (3, "cosine", "hnsw (((l2_normalize(embedding))::halfvec(3)) halfvec_cosine_ops) {with}WHERE ({positions})"),
         (
-            2001,
-            "cosine",
-            "hnsw (((l2_normalize(embedding))::halfvec(2001)) halfvec_cosine_ops) WITH (m='16', ef_construction='200')",
+            3,
+            "euclidean",
+            "hnsw (((embedding)::halfvec(3)) halfvec_l2_ops) {with}"
+            "WHERE ({positions} AND (vector_norm(embedding) <= (65504)::double precision))",
         ),
         (
             4000,
-            "euclidean",
-            "hnsw (((embedding)::halfvec(4000)) halfvec_l2_ops) WITH (m='16', ef_construction='200') "
-            "WHERE (vector_norm(embedding) <= (65504)::double precision)",
+            "cosine",
+            "hnsw (((l2_normalize(embedding))::halfvec(4000)) halfvec_cosine_ops) {with}WHERE ({positions})",
         ),
         (
             4096,
             "cosine",
             "hnsw (((subvector(l2_normalize(embedding), 1, 4000))::halfvec(4000)) halfvec_cosine_ops) "
-            "WITH (m='16', ef_construction='200')",
+            "{with}WHERE ({positions})",
         ),
     ],
 )
-async def test_each_dimension_has_its_hnsw_operand(
-    library: Library, rows: Rows, dimension: int, metric: str, hnsw: str
-) -> None:
-    index = await library.create_index(dimension, metric)
+async def test_each_index_has_its_indexes(library: Library, rows: Rows, dimension: int, metric: str, hnsw: str) -> None:
+    index = await library.build_graph(await library.create_index(dimension, metric), 0, 1000)
     shown = rows("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'vectors'")
     definitions = {row[0]: row[1] for row in shown}
     on = f"ON vectors.index_{index.id} USING "
+    positions = '("position" >= 0) AND ("position" < 1000)'
+    hnsw = hnsw.format(positions=positions, **{"with": "WITH (m='16', ef_construction='400') "})
+    graph = graph_name(index.id, index.graphs[0].id)
     assert definitions == {
         f"index_{index.id}_pkey": f"CREATE UNIQUE INDEX index_{index.id}_pkey {on}btree (key)",
-        f"hnsw_{index.id}": f"CREATE INDEX hnsw_{index.id} {on}{hnsw}",
+        graph: f"CREATE INDEX {graph} {on}{hnsw}",
         f"gin_{index.id}": f"CREATE INDEX gin_{index.id} {on}gin (metadata jsonb_path_ops) WITH (fastupdate=off)",
+        f"position_{index.id}": f'CREATE INDEX position_{index.id} {on}btree ("position")',
         f"segment_{index.id}": f"CREATE INDEX segment_{index.id} {on}btree (hashtextextended(key, (0)::bigint), key)",
     }
 
@@ -107,7 +107,7 @@ async def test_the_largest_record_fits(library: Library, database: Database, dim
         f'{{"a": "{noise[:2_000]}"}}',
         f'{{"t": "{noise[:38_000]}"}}',
     )
-    async with database.transaction() as connection:
+    async with database.connection() as connection:
         await upsert(connection, index, [record])
         [stored] = await get(connection, index, [record.key], Returned(data=True, metadata=True))
     assert noise[:38_000] in stored.metadata
@@ -120,23 +120,6 @@ async def test_containment_is_served_by_gin(library: Library, database: Database
     for document in ({"n": 5}, {"n": {"$in": [5, 6]}}, {"$and": [{"n": 5}, {"m": 5}]}):
         condition = compile_filter(parse_filter(document, ()), table.c.metadata)
         assert f"gin_{index.id}" in await plan(database, sa.select(table.c.key).where(condition))
-
-
-@pytest.mark.parametrize(
-    ("dimension", "metric"), [(3, "cosine"), (3, "euclidean"), (2001, "cosine"), (4096, "euclidean")]
-)
-async def test_the_order_of_operators_is_served_by_hnsw(
-    library: Library, database: Database, dimension: int, metric: str
-) -> None:
-    index = await library.create_index(dimension, metric)
-    await fill(database, index, 50)
-    table = table_of(index)
-    query = sa.cast(sa.literal_column(f"array_fill(1.0::real, ARRAY[{dimension}])"), table.c.embedding.type)
-    near = operand(table.c.embedding, dimension, DistanceMetric(metric)).op("<=>" if metric == "cosine" else "<->")
-    statement = sa.select(table.c.key).order_by(near(operand(query, dimension, DistanceMetric(metric)))).limit(5)
-    if dimension > 2000 and metric == "euclidean":
-        statement = statement.where(sa.func.vector_norm(table.c.embedding) <= sa.literal_column("65504"))
-    assert f"hnsw_{index.id}" in await plan(database, statement)
 
 
 @pytest.mark.parametrize("after", [None, Cursor(5, "k")], ids=["first page", "next page"])

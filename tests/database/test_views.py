@@ -12,7 +12,7 @@ from tests.database.conftest import BUCKET, Library, Rows
 
 async def test_people_read_an_index_under_its_names(library: Library, database: Database, rows: Rows) -> None:
     index = await library.create_index(2)
-    async with database.transaction() as connection:
+    async with database.connection() as connection:
         await upsert(connection, index, [StoredVector("k", Vector([1, 2]), '{"a": 1}', '{"text": "long"}')])
     assert rows('SELECT key, metadata, non_filterable_metadata, embedding::text FROM "media"."movies" LIMIT 5') == [
         ("k", {"a": 1}, {"text": "long"}, "[1,2]")

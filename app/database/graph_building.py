@@ -1,0 +1,155 @@
+"""The background task that gives indexes their graphs: one builder in a cluster, and one build at a time.
+
+Its advisory lock belongs to its connection, so that another worker takes over when this one ends.  A build that fails
+or is interrupted leaves an invalid HNSW index, which no search uses; it is dropped and built again.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import assert_never
+
+import psycopg
+import structlog
+from pgvector.psycopg import register_vector_async
+
+from app.database import catalog, graph_catalog
+from app.database.catalog import Index
+from app.database.connection import Connection
+from app.database.ddl import ddl
+from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
+from app.database.graphs import absorb, count_vectors, create_graph, drop_graph
+from app.database.statements import Statement, compiled
+
+log = structlog.get_logger()
+
+INTERVAL_SECONDS = 2
+RESTING_SECONDS = 10
+SETTLED_SECONDS = 60
+ABSORB_BATCH = 50
+_LOCK = 0x5333_5647  # "S3VG"
+
+# No build is too long, and waiting for the transactions that were there before it is part of one.
+_SESSION = "-c jit=off -c statement_timeout=0 -c lock_timeout=0 -c application_name=pgs3vectors-builder"
+
+
+class GraphBuilding:
+    def __init__(self, url: str, region: str) -> None:
+        self._url = url
+        self._region = region
+        self._written: dict[int, deque[tuple[float, int]]] = {}
+        self._settled: dict[int, tuple[int, float]] = {}
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                async with await builder_connection(self._url) as connection:
+                    if await has_lock(connection):
+                        await self._build_forever(connection)
+            except psycopg.Error as error:
+                log.warning("builder_interrupted", error=reason(error))
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _build_forever(self, connection: Connection) -> None:
+        await graph_catalog.recover(connection)
+        while True:
+            started = time.monotonic()
+            if not await self.round(connection):
+                # So many indexes that looking at them takes long are looked at less often.
+                await asyncio.sleep(max(INTERVAL_SECONDS, 10 * (time.monotonic() - started)))
+
+    async def round(self, connection: Connection) -> bool:
+        """One look at every index, and one step for each that needs one; whether there was any."""
+        steps = 0
+        positions = await graph_catalog.last_positions(connection)
+        for row in await connection.run(compiled(catalog.all_indexes())):
+            index = catalog.index_of_row(row, self._region)
+            last = positions.get(index.id, 0)
+            rate = self._written_per_second(index.id, last)
+            if self._is_settled(index.id, last) or await graph_catalog.waits_for_retry(connection, index):
+                continue
+            try:
+                step = next_step(await survey(connection, index, last, rate))
+                await take(connection, index, step)
+            except psycopg.errors.UndefinedTable:  # deleted meanwhile
+                continue
+            steps += step is not None
+            if step is None and rate == 0:
+                self._settled[index.id] = last, time.monotonic()
+        await graph_catalog.drop_retired(connection)
+        return steps > 0
+
+    def _is_settled(self, index_id: int, last: int) -> bool:
+        """Nothing was to do, and nothing has been written since; deletions are looked for once in a while."""
+        position, moment = self._settled.get(index_id, (-1, 0.0))
+        return position == last and time.monotonic() < moment + SETTLED_SECONDS
+
+    def _written_per_second(self, index_id: int, last: int) -> float:
+        """Over the last ten seconds; infinite before they are over."""
+        now = time.monotonic()
+        seen = self._written.setdefault(index_id, deque())
+        seen.append((now, last))
+        while len(seen) > 2 and seen[1][0] <= now - RESTING_SECONDS:
+            seen.popleft()
+        elapsed = now - seen[0][0]
+        return (last - seen[0][1]) / elapsed if elapsed >= RESTING_SECONDS else float("inf")
+
+
+async def builder_connection(url: str) -> Connection:
+    connection = await Connection.connect(url, autocommit=True, options=_SESSION)
+    await register_vector_async(connection)
+    return connection
+
+
+async def has_lock(connection: Connection) -> bool:
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])).fetchone()
+    return bool(row and row[0])
+
+
+async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:
+    alive = [(await connection.run(count_vectors(index, (g.first, g.end))))[0][0] for g in index.graphs]
+    covered = index.graphs[-1].end if index.graphs else 0
+    [(tail,)] = await connection.run(count_vectors(index, (covered, None)))
+    return Survey(index.dimension, index.graphs, tuple(alive), tail, last + 1, written_per_second)
+
+
+async def take(connection: Connection, index: Index, step: Step) -> None:
+    match step:
+        case None:
+            pass
+        case Build():
+            await build(connection, index, step)
+        case Absorb():
+            for _ in range(ABSORBED_PER_SECOND * INTERVAL_SECONDS // ABSORB_BATCH):
+                await connection.run(absorb(index, index.graphs[-1], ABSORB_BATCH))
+        case Forget():
+            await graph_catalog.retire(connection, index)
+        case unknown:
+            assert_never(unknown)
+
+
+async def build(connection: Connection, index: Index, step: Build) -> None:
+    """Beside reads and writes; whatever happens, searches stay right, and the reason of a failure is kept."""
+    graph = await graph_catalog.begin(connection, index, step)
+    started = time.monotonic()
+    log.info("graph_building", index=str(index.arn), graph=graph.id, positions=f"{graph.first}-{graph.end}")
+    try:
+        await connection.run(create_graph(index, graph), prepare=False)
+        await connection.run(_analyze(index), prepare=False)
+    except psycopg.Error as error:
+        log.warning("graph_failed", index=str(index.arn), graph=graph.id, reason=reason(error))
+        await connection.run(drop_graph(index.id, graph.id), prepare=False)
+        await graph_catalog.fail(connection, graph.id, reason(error))
+        return
+    await graph_catalog.complete(connection, index, graph)
+    log.info("graph_ready", index=str(index.arn), graph=graph.id, seconds=round(time.monotonic() - started, 1))
+
+
+def _analyze(index: Index) -> Statement:
+    """Estimates of filters decide how searches run from now on, and autovacuum may come much later."""
+    return compiled(ddl("ANALYZE vectors.index_%(id)s", id=index.id))
+
+
+def reason(error: psycopg.Error) -> str:
+    return f"{error.sqlstate or 'connection'}: {' '.join(str(error).split())}"

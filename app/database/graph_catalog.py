@@ -1,0 +1,114 @@
+"""The rows of `s3_vectors.hnsw_graphs`: what is being built, what is ready, what is to go, and what failed and why.
+
+building -> ready -> retired -> (dropped)
+building -> failed -> (forgotten when it is tried again)
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.database.catalog import Graph, Index, hnsw_graphs, vector_indexes
+from app.database.connection import Connection
+from app.database.graph_growth import Build
+from app.database.graphs import count_vectors, drop_graph, graph_name
+from app.database.statements import compiled
+
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 10, 3_600
+MAX_ERROR = 500
+_C = hnsw_graphs.c
+
+
+async def last_positions(connection: Connection) -> dict[int, int]:
+    """The last position given in each index, by the id of the index; an index without vectors has none."""
+    sequence = sa.func.to_regclass(sa.func.format("vectors.index_%s_position_seq", vector_indexes.c.id))
+    last = sa.func.pg_sequence_last_value(sequence).label("last")
+    statement = sa.select(vector_indexes.c.id, last).where(vector_indexes.c.deletion_time.is_(None))
+    rows = await connection.run(compiled(statement))
+    return {row.id: row.last for row in rows if row.last is not None}
+
+
+async def begin(connection: Connection, index: Index, build: Build) -> Graph:
+    """The row of a graph that is being built; what failed before counts, and is forgotten."""
+    failed = sa.delete(hnsw_graphs).where(_C.vector_index_id == index.id, _C.state == "failed").returning(_C.attempts)
+    attempts = 1 + max((row.attempts for row in await connection.run(compiled(failed))), default=0)
+    values = {
+        "vector_index_id": index.id,
+        "first_position": build.first,
+        "end_position": build.end,
+        "ef_construction": build.ef_construction,
+        "state": "building",
+        "attempts": attempts,
+    }
+    [row] = await connection.run(compiled(sa.insert(hnsw_graphs).values(values).returning(_C.id)))
+    return Graph(row.id, build.first, build.end, build.ef_construction, 0)
+
+
+async def complete(connection: Connection, index: Index, graph: Graph) -> None:
+    """From the next search on: the graph in the place of those that it replaces, in one statement."""
+    [counted] = await connection.run(count_vectors(index, (graph.first, graph.end)))
+    replaced = sa.and_(_C.state == "ready", _C.first_position >= graph.first)
+    statement = (
+        sa.update(hnsw_graphs)
+        .where(_C.vector_index_id == index.id, sa.or_(_C.id == graph.id, replaced))
+        .values(
+            state=sa.case((_C.id == graph.id, "ready"), else_="retired"),
+            vectors=sa.case((_C.id == graph.id, counted[0]), else_=_C.vectors),
+            completion_time=sa.case((_C.id == graph.id, sa.func.clock_timestamp()), else_=_C.completion_time),
+        )
+    )
+    await connection.run(compiled(statement))
+
+
+async def fail(connection: Connection, graph_id: int, reason: str) -> None:
+    """The longer the more often it has failed, the next attempt waits."""
+    wait = sa.func.least(FIRST_RETRY_SECONDS * sa.func.power(2, _C.attempts - 1), LAST_RETRY_SECONDS)
+    statement = (
+        sa.update(hnsw_graphs)
+        .where(_C.id == graph_id)
+        .values(
+            state="failed", error=reason[:MAX_ERROR], retry_time=sa.func.clock_timestamp() + wait * timedelta(seconds=1)
+        )
+    )
+    await connection.run(compiled(statement))
+
+
+async def waits_for_retry(connection: Connection, index: Index) -> bool:
+    later = sa.select(_C.id).where(
+        _C.vector_index_id == index.id, _C.state == "failed", _C.retry_time > sa.func.clock_timestamp()
+    )
+    return bool(await connection.run(compiled(later)))
+
+
+async def retire(connection: Connection, index: Index) -> None:
+    ready = sa.update(hnsw_graphs).where(_C.vector_index_id == index.id, _C.state == "ready").values(state="retired")
+    await connection.run(compiled(ready))
+
+
+async def drop_retired(connection: Connection) -> None:
+    """Searches that began with them end first: CONCURRENTLY waits for them."""
+    for row in await _graphs(connection, "retired"):
+        await connection.run(drop_graph(row.vector_index_id, row.id), prepare=False)
+        await connection.run(compiled(sa.delete(hnsw_graphs).where(_C.id == row.id)))
+
+
+async def recover(connection: Connection) -> None:
+    """What an earlier builder left in the middle, or somebody else has dropped or broken."""
+    for row in await _graphs(connection, "building"):
+        await connection.run(drop_graph(row.vector_index_id, row.id), prepare=False)
+        await fail(connection, row.id, "The build was interrupted.")
+    for row in await _graphs(connection, "ready"):
+        if not await _is_valid(connection, row):
+            await connection.run(compiled(sa.update(hnsw_graphs).where(_C.id == row.id).values(state="retired")))
+
+
+async def _graphs(connection: Connection, state: str) -> list[Any]:
+    return await connection.run(compiled(sa.select(_C.id, _C.vector_index_id).where(_C.state == state)))
+
+
+async def _is_valid(connection: Connection, row: Any) -> bool:
+    pg_index = sa.table("pg_index", sa.column("indexrelid"), sa.column("indisvalid"), schema="pg_catalog")
+    name = sa.func.to_regclass(f"vectors.{graph_name(row.vector_index_id, row.id)}")
+    valid = sa.select(pg_index.c.indisvalid).where(pg_index.c.indexrelid == name)
+    return [tuple(found) for found in await connection.run(compiled(valid))] == [(True,)]

@@ -1,0 +1,119 @@
+"""HNSW graphs: partial indexes over ranges of positions, so that nothing that is written later has to enter them.
+
+    CREATE INDEX CONCURRENTLY hnsw_42_7 ON vectors.index_42
+        USING hnsw ((l2_normalize(embedding)::halfvec(384)) halfvec_cosine_ops)
+        WITH (m = 16, ef_construction = 400) WHERE position >= 0 AND position < 63667;
+
+What lies behind the last graph, or in a gap between two, is searched exactly.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy.schema import CreateIndex
+
+from app.database.catalog import Graph, Index
+from app.database.ddl import ddl
+from app.database.statements import Statement, compiled
+from app.database.vector_table import table_of
+from app.shapes import DistanceMetric
+
+# pgvector indexes up to 4,000 dimensions of halfvec; the API allows 4,096.
+MAX_HALFVEC_DIMENSION = 4_000
+HALFVEC_MAX = 65_504
+
+HNSW_M = 16
+FINAL_EF_CONSTRUCTION = 400
+# Of a graph that will soon be part of a greater one: four times as fast to build.
+DRAFT_EF_CONSTRUCTION = 64
+
+Positions = tuple[int, int | None]
+"""From the first up to, not including, the second; None is without end."""
+
+
+def graph_name(index_id: int, graph_id: int) -> str:
+    return f"hnsw_{index_id}_{graph_id}"
+
+
+def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
+    """The gaps, and the tail behind the last graph; `graphs` in the order of their positions."""
+    gaps: list[Positions] = []
+    position = 0
+    for graph in graphs:
+        if graph.first > position:
+            gaps.append((position, graph.first))
+        position = graph.end
+    return [*gaps, (position, None)]
+
+
+def within(table: sa.Table, positions: Positions) -> sa.ColumnElement[bool]:
+    """Written as literals: only constants let the planner prove that a partial index holds what is asked for."""
+    first, end = positions
+    lower = table.c.position >= sa.literal_column(str(first))
+    return lower if end is None else sa.and_(lower, table.c.position < sa.literal_column(str(end)))
+
+
+def held(table: sa.Table, metric: DistanceMetric) -> sa.ColumnElement[bool] | None:
+    """Beside positions: euclidean halfvec leaves out what might not fit; None is nothing."""
+    if metric is DistanceMetric.COSINE:
+        return None
+    return sa.func.vector_norm(table.c.embedding) <= sa.literal_column(str(HALFVEC_MAX))
+
+
+def operand(embedding: Any, dimension: int, metric: DistanceMetric) -> sa.ColumnElement[Any]:
+    """What HNSW sees of an embedding, the same for a column and for a query.
+
+    halfvec ends at 65,504 and begins at 6e-8: the cosine is the same for unit vectors, which always fit.
+    """
+    if metric is DistanceMetric.COSINE:
+        embedding = sa.func.l2_normalize(embedding)
+    if dimension > MAX_HALFVEC_DIMENSION:
+        # Text, because sa.Index takes the first literal column for the one whose table it belongs to.
+        first, length = sa.text("1"), sa.text(str(MAX_HALFVEC_DIMENSION))
+        embedding = sa.func.subvector(embedding, first, length)
+    return sa.cast(embedding, HALFVEC(min(dimension, MAX_HALFVEC_DIMENSION)))
+
+
+def create_graph(index: Index, graph: Graph) -> Statement:
+    """Runs outside of a transaction, for as long as it takes, beside reads and writes."""
+    table, metric = table_of(index).to_metadata(sa.MetaData()), index.distance_metric
+    rows, fitting = within(table, (graph.first, graph.end)), held(table, metric)
+    created = sa.Index(
+        graph_name(index.id, graph.id),
+        operand(table.c.embedding, index.dimension, metric).label("operand"),
+        postgresql_using="hnsw",
+        postgresql_ops={"operand": f"halfvec_{'cosine' if metric is DistanceMetric.COSINE else 'l2'}_ops"},
+        postgresql_with={"m": HNSW_M, "ef_construction": graph.ef_construction},
+        postgresql_where=rows if fitting is None else sa.and_(rows, fitting),
+        postgresql_concurrently=True,
+    )
+    return compiled(CreateIndex(created))
+
+
+def drop_graph(index_id: int, graph_id: int) -> Statement:
+    """As `create_graph`; of a graph that is not there, nothing."""
+    return compiled(ddl("DROP INDEX CONCURRENTLY IF EXISTS vectors.%(name)s", name=graph_name(index_id, graph_id)))
+
+
+def absorb(index: Index, graph: Graph, limit: int) -> Statement:
+    """Moves the oldest vectors of the tail into the last graph: to a position that it covers.
+
+    Costs what HNSW asks for an insert, which no client waits for.  Rows that a write holds are left for the next time.
+    """
+    table = table_of(index)
+    tail = within(table, (graph.end, None))
+    chosen = (
+        sa.select(table.c.key).where(tail).order_by(table.c.position).limit(sa.literal_column(str(limit)))
+    ).with_for_update(skip_locked=True, key_share=True)
+    moved = sa.update(table).values(position=sa.literal_column(str(graph.end - 1)))
+    return compiled(moved.where(table.c.key.in_(chosen.scalar_subquery())))
+
+
+def count_vectors(index: Index, positions: Positions, at_most: int | None = None) -> Statement:
+    table = table_of(index)
+    rows: sa.Select[Any] = sa.select(sa.literal_column("1")).where(within(table, positions))
+    if at_most is not None:
+        rows = rows.limit(sa.literal_column(str(at_most)))
+    return compiled(sa.select(sa.func.count()).select_from(rows.subquery("counted")))

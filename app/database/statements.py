@@ -1,0 +1,31 @@
+"""Statements that SQLAlchemy builds and psycopg runs: compiled once where they are asked again and again.
+
+Every parameter goes out in binary: of a batch of 500 vectors, psycopg needs 3 ms to write the binary form and 150 ms
+for the text.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import psycopg
+
+_DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
+
+
+class Statement(Struct, frozen=True):
+    text: str
+    values: dict[str, Any]
+    """Of the parameters that are known already."""
+
+
+def compiled(statement: sa.ClauseElement) -> Statement:
+    """Of a condition as well, to stand in another statement."""
+    compilation: Any = statement.compile(dialect=_DIALECT)
+    text, values = str(compilation), {}
+    for name, value in (compilation.params or {}).items():  # DDL has none
+        text = text.replace(f"%({name})s", f"%({name})b")
+        if value is not None:
+            process = compilation.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+            values[name] = process(value) if process else value
+    return Statement(text, values)
