@@ -60,17 +60,26 @@ class Form(Struct, frozen=True):
 
 async def nearest(connection: Connection, search: Search, selectivity: Selectivity) -> list[Any]:
     """Rows of key, distance and, where asked for, metadata for `metadata_of`; ordered by distance, then key."""
-    match await strategy_of(connection, search, selectivity):
+    return await nearest_by(connection, search, await strategy_of(connection, search, selectivity))
+
+
+async def nearest_by(connection: Connection, search: Search, strategy: Strategy) -> list[Any]:
+    rows = await _run(connection, search, await statement_by(connection, search, strategy))
+    if isinstance(strategy, Exact) or _complete(search, rows):
+        return rows
+    return await _run(connection, search, exact(search))
+
+
+async def statement_by(connection: Connection, search: Search, strategy: Strategy) -> Statement:
+    """For this connection, whose session is set for it."""
+    match strategy:
         case Approximate(ef_search):
             await connection.use(hnsw__ef_search=ef_search)
-            rows = await _run(connection, search, approximate(search))
-            if _complete(search, rows):
-                return rows
+            return approximate(search)
         case Exact():
-            pass
+            return exact(search)
         case unknown:
             assert_never(unknown)
-    return await _run(connection, search, exact(search))
 
 
 async def strategy_of(connection: Connection, search: Search, selectivity: Selectivity) -> Strategy:
