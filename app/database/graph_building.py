@@ -107,6 +107,15 @@ async def has_lock(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
+async def is_locked(connection: Connection) -> bool:
+    """Whether some server is building in this database."""
+    held = (
+        "SELECT FROM pg_catalog.pg_locks JOIN pg_catalog.pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND classid = 0 AND objid = %s AND objsubid = 1"
+    )
+    return (await connection.execute(held, [_LOCK])).rowcount > 0
+
+
 async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:
     alive = [(await connection.run(count_vectors(index, (g.first, g.end))))[0][0] for g in index.graphs]
     covered = index.graphs[-1].end if index.graphs else 0
