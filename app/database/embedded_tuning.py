@@ -7,13 +7,14 @@ MB = 1024 * 1024
 
 
 def tuned() -> dict[str, str]:
-    """The memory settings are modest, since clients, workers and page cache live on the same machine."""
+    """Memory is shared with clients, workers and the page cache, and only taken where it is used."""
     memory = memory_bytes()
     return {
         "max_connections": "100",
-        "shared_buffers": megabytes(memory // 4, 128, 1024),
+        "shared_buffers": megabytes(memory // 4, 128, 8 * 1024),
         "effective_cache_size": megabytes(memory // 2, 256, 64 * 1024),
-        "maintenance_work_mem": megabytes(min(memory // 8, shared_memory_bytes() // 2), 16, 1024),
+        # A graph is built in it, 2 GB for a million vectors of 384 dimensions; builds take what they need.
+        "maintenance_work_mem": megabytes(min(memory // 6, shared_memory_bytes() // 2), 16, 8 * 1024),
         "max_wal_size": "4GB",  # bulk loads into HNSW write much; the default would checkpoint all the time
         "checkpoint_timeout": "15min",
         "jit": "off",  # compiling costs more than any of our queries

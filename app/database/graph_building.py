@@ -18,7 +18,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.ddl import ddl
 from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
-from app.database.graphs import absorb, count_vectors, create_graph, drop_graph
+from app.database.graphs import absorb, count_vectors, create_graph, drop_graph, graph_bytes
 from app.database.statements import Statement, compiled
 
 log = structlog.get_logger()
@@ -27,6 +27,7 @@ INTERVAL_SECONDS = 2
 RESTING_SECONDS = 10
 SETTLED_SECONDS = 60
 ABSORB_BATCH = 50
+MIN_BUILD_KB = 64 * 1024
 _LOCK = 0x5333_5647  # "S3VG"
 
 # No build is too long, and waiting for the transactions that were there before it is part of one.
@@ -99,6 +100,8 @@ class GraphBuilding:
 async def builder_connection(url: str) -> Connection:
     connection = await Connection.connect(url, autocommit=True, options=_SESSION)
     await register_vector_async(connection)
+    # That a graph does not fit into memory, for one, and is built many times as slowly.
+    connection.add_notice_handler(lambda notice: log.warning("builder_notice", notice=notice.message_primary))
     return connection
 
 
@@ -144,6 +147,7 @@ async def build(connection: Connection, index: Index, step: Build) -> None:
     started = time.monotonic()
     log.info("graph_building", index=str(index.arn), graph=graph.id, positions=f"{graph.first}-{graph.end}")
     try:
+        await give_memory(connection, index, step)
         await connection.run(create_graph(index, graph), prepare=False)
         await connection.run(_analyze(index), prepare=False)
     except psycopg.Error as error:
@@ -153,6 +157,16 @@ async def build(connection: Connection, index: Index, step: Build) -> None:
         return
     await graph_catalog.complete(connection, index, graph)
     log.info("graph_ready", index=str(index.arn), graph=graph.id, seconds=round(time.monotonic() - started, 1))
+
+
+async def give_memory(connection: Connection, index: Index, step: Build) -> None:
+    """What the graph will need, and no more than the operator's maintenance_work_mem: parallel builds take it all."""
+    [(vectors,)] = await connection.run(count_vectors(index, (step.first, step.end)))
+    allowed = "(SELECT reset_val::bigint FROM pg_settings WHERE name = 'maintenance_work_mem')"
+    needed = max(MIN_BUILD_KB, graph_bytes(vectors, index.dimension) // 1024)
+    await connection.execute(
+        f"SELECT set_config('maintenance_work_mem', least({allowed}, %s)::text, false)".encode(), [needed]
+    )
 
 
 def _analyze(index: Index) -> Statement:

@@ -37,6 +37,11 @@ def graph_name(index_id: int, graph_id: int) -> str:
     return f"hnsw_{index_id}_{graph_id}"
 
 
+def graph_bytes(vectors: int, dimension: int) -> int:
+    """Of memory, while it is built: each vector, its neighbours on the lowest layer, and a quarter for the rest."""
+    return vectors * (2 * dimension + 1_000) * 5 // 4
+
+
 def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
     """The gaps, and the tail behind the last graph; `graphs` in the order of their positions."""
     gaps: list[Positions] = []
