@@ -11,7 +11,7 @@ Where it can be, a condition is one predicate of jsonpath.  For 63,666 rows that
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 from sqlalchemy.types import UserDefinedType
 
 from app.filters.jsonpath import jsonpath
-from app.filters.nodes import And, Exists, In, Node, NotIn, Or, Range, Scalar, StartsWith
+from app.filters.nodes import And, In, Node, NotIn, Or, Range, Scalar, range_keys
 from app.filters.simplify import simplify
 
 Condition = sa.ColumnElement[bool]
@@ -43,12 +43,11 @@ class _AsPassed(UserDefinedType[str]):
 
 def compile_filter(node: Node, metadata: Metadata, ranged_keys: Collection[str] = ()) -> Condition:
     """`ranged_keys` have range indexes; without one, the form that they serve is only slower."""
-    return _IndexForm(metadata, ranged_keys).condition(simplify(node))
+    return _served(simplify(node), metadata, frozenset(ranged_keys))
 
 
 def compile_row_filter(node: Node, metadata: Metadata) -> Condition:
-    """Within `coalesce` nothing matches an index, and half of the rows is what the planner expects to match."""
-    return sa.func.coalesce(_RowForm(metadata).condition(simplify(node)), sa.false())
+    return _row_by_row(simplify(node), metadata)
 
 
 def compile_estimate(node: Node, metadata: Metadata) -> Condition:
@@ -56,7 +55,7 @@ def compile_estimate(node: Node, metadata: Metadata) -> Condition:
 
     So what belongs together in the rows counts together, and 1,000 rows cost 0.25 ms, and 0.08 ms for each value.
     """
-    return metadata.bool_op("@@")(_path(simplify(node)))
+    return _matches(metadata, _path(simplify(node)))
 
 
 def range_value(metadata: Metadata, key: str) -> sa.ColumnElement[Any]:
@@ -68,87 +67,98 @@ def range_value(metadata: Metadata, key: str) -> sa.ColumnElement[Any]:
     return sa.case((_IS_NUMBER, value), (_IS_LIST, _LIST), value=sa.func.jsonb_typeof(value))
 
 
-class _RowForm:
-    ranged_keys: Collection[str] = ()
-
-    def __init__(self, metadata: Metadata) -> None:
-        self.metadata = metadata
-
-    def condition(self, node: Node) -> Condition:
-        if self._is_plain(node):
-            return self.plain(node)
-        match node:
-            case And(operands):
-                return sa.and_(*self._parts(And, operands))
-            case Or(operands):
-                return sa.or_(*self._parts(Or, operands))
-            case In(key, values):
-                return self.long_list(key, values)
-            case NotIn(key, values):
-                return sa.not_(_holds_any(self.metadata, key, values))
-            case Range():
-                return _in_range(self.metadata, node)
-            case Exists() | StartsWith():
-                raise AssertionError(node)
-
-    def plain(self, node: Node) -> Condition:
-        return self.metadata.bool_op("@@")(_path(node))
-
-    def long_list(self, key: str, values: Collection[Scalar]) -> Condition:
-        return _holds_any(self.metadata, key, values)
-
-    def _is_plain(self, node: Node) -> bool:
-        """Whether one jsonpath says it best."""
-        match node:
-            case And(operands) | Or(operands):
-                return all(map(self._is_plain, operands))
-            case In(_, values) | NotIn(_, values):
-                return len(values) <= MAX_COMPARED
-            case Range(key):
-                return key not in self.ranged_keys
-            case _:
-                return True
-
-    def _parts(self, kind: type[And | Or], operands: tuple[Node, ...]) -> list[Condition]:
-        plain = tuple(operand for operand in operands if self._is_plain(operand))
-        rest = [self.condition(operand) for operand in operands if not self._is_plain(operand)]
-        return [self.plain(kind(plain) if len(plain) > 1 else plain[0]), *rest] if plain else rest
+def _row_by_row(node: Node, metadata: Metadata) -> Condition:
+    """Within `coalesce` nothing matches an index, and half of the rows is what the planner expects to match."""
+    return sa.func.coalesce(_evaluated(node, metadata), sa.false())
 
 
-class _IndexForm(_RowForm):
-    def __init__(self, metadata: Metadata, ranged_keys: Collection[str]) -> None:
-        super().__init__(metadata)
-        self.ranged_keys = ranged_keys
-
-    def plain(self, node: Node) -> Condition:
-        """GIN finds the rows for all equalities of the predicate in one scan.
-
-        From a subquery, because for a constant the planner would go through its sample of the column again.  It then
-        takes GIN whatever the predicate is, so nothing that GIN would read as a whole may come here.
-        """
-        if not _gin_serves(node):
-            return sa.func.coalesce(super().plain(node), sa.false())
-        return self.metadata.bool_op("@@")(sa.select(_path(node)).scalar_subquery())
-
-    def long_list(self, key: str, values: Collection[Scalar]) -> Condition:
-        """One look-up in GIN for each document; every row found is checked against one document after another.
-
-        Two documents a value, because a list does not contain the document of a scalar, nor the reverse; lists last,
-        because they are fewer.
-        """
-        documents = [{key: value} for value in values] + [{key: [value]} for value in values]
-        array = sa.select(_json_array(documents)).scalar_subquery()
-        return self.metadata.bool_op("@>")(sa.any_(sa.cast(array, ARRAY(JSONB))))
+def _evaluated(node: Node, metadata: Metadata) -> Condition:
+    match node:
+        case _ if _is_short(node):
+            return _matches(metadata, _path(node))
+        case And(operands):
+            return sa.and_(*(_evaluated(part, metadata) for part in _parts(And, operands, _is_short)))
+        case Or(operands):
+            return sa.or_(*(_evaluated(part, metadata) for part in _parts(Or, operands, _is_short)))
+        case In(key, values):
+            return _holds_any(metadata, key, values)
+        case NotIn(key, values):
+            return sa.not_(sa.func.coalesce(_holds_any(metadata, key, values), sa.false()))
+    raise AssertionError(node)
 
 
-def _gin_serves(node: Node) -> bool:
+def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str]) -> Condition:
+    """What no index serves stands beside what one does as for a walk through HNSW."""
+
+    def is_free(node: Node) -> bool:
+        return ranged_keys.isdisjoint(range_keys(node))
+
+    match node:
+        case _ if not _is_served(node, ranged_keys):
+            return _row_by_row(node, metadata)
+        # Among alternatives even a long list: the planner would give up indexes for too many conditions of a kind.
+        case _ if is_free(node) and _is_served(node, frozenset()) and (_is_short(node) or isinstance(node, Or)):
+            return _found_by_gin(node, metadata)
+        case And(operands):
+            parts = _parts(And, operands, lambda operand: _is_short(operand) and is_free(operand))
+            return sa.and_(*(_served(part, metadata, ranged_keys) for part in parts))
+        case Or(operands):
+            parts = _parts(Or, operands, is_free)
+            return sa.or_(*(_served(part, metadata, ranged_keys) for part in parts))
+        case In(key, values):
+            return _found_by_documents(metadata, key, values)
+        case Range():
+            return _in_range(metadata, node)
+    raise AssertionError(node)
+
+
+def _is_short(node: Node) -> bool:
+    match node:
+        case And(operands) | Or(operands):
+            return all(map(_is_short, operands))
+        case In(_, values) | NotIn(_, values):
+            return len(values) <= MAX_COMPARED
+        case _:
+            return True
+
+
+def _is_served(node: Node, ranged_keys: frozenset[str]) -> bool:
     match node:
         case And(operands):
-            return any(map(_gin_serves, operands))
+            return any(_is_served(operand, ranged_keys) for operand in operands)
         case Or(operands):
-            return all(map(_gin_serves, operands))
+            return all(_is_served(operand, ranged_keys) for operand in operands)
+        case Range(key):
+            return key in ranged_keys
         case _:
             return isinstance(node, In)
+
+
+def _parts(kind: type[And | Or], operands: tuple[Node, ...], is_one: Callable[[Node], bool]) -> list[Node]:
+    """The operands, with those together that one predicate says."""
+    together = tuple(operand for operand in operands if is_one(operand))
+    rest = [operand for operand in operands if not is_one(operand)]
+    return [kind(together) if len(together) > 1 else together[0], *rest] if together else rest
+
+
+def _found_by_gin(node: Node, metadata: Metadata) -> Condition:
+    """In one scan, for all equalities of the predicate.
+
+    From a subquery, because for a constant the planner would go through its sample of the column again.  It then takes
+    GIN whatever the predicate is, and GIN would be read as a whole for one without an equality that must hold.
+    """
+    return _matches(metadata, sa.select(_path(node)).scalar_subquery())
+
+
+def _found_by_documents(metadata: Metadata, key: str, values: Collection[Scalar]) -> Condition:
+    """One look-up in GIN for each document; every row found is checked against one document after another.
+
+    Two documents a value, because a list does not contain the document of a scalar, nor the reverse; lists last,
+    because they are fewer.
+    """
+    documents = [{key: value} for value in values] + [{key: [value]} for value in values]
+    array = sa.select(_json_array(documents)).scalar_subquery()
+    return metadata.bool_op("@>")(sa.any_(sa.cast(array, ARRAY(JSONB))))
 
 
 def _in_range(metadata: Metadata, node: Range) -> Condition:
@@ -157,24 +167,26 @@ def _in_range(metadata: Metadata, node: Range) -> Condition:
     kept = [value.bool_op(bound.sign)(_json(bound.number)) for bound in node.bounds]
     if not any(bound.sign.startswith("<") for bound in node.bounds):
         kept.append(value.bool_op("<")(_LIST))
-    elements = sa.func.coalesce(metadata.bool_op("@@")(_path(node)), sa.false())
-    return sa.or_(sa.and_(*kept), sa.and_(value.bool_op("=")(_LIST), elements))
+    return sa.or_(sa.and_(*kept), sa.and_(value.bool_op("=")(_LIST), _row_by_row(node, metadata)))
 
 
 def _holds_any(metadata: Metadata, key: str, values: Collection[Scalar]) -> Condition:
-    """By a hash table, for each element of a list as well; never NULL, so that it can be negated.
+    """By a hash table, for each element of a list as well; NULL where there is no such key.
 
     Equality of jsonb is typed as containment is: 5 is 5.0, and not "5".
     """
     value, array = _value(metadata, key), _json_array(values)
     element = sa.func.jsonb_array_elements(value).table_valued(sa.column("value", JSONB), name="element")
     holds = sa.exists(sa.select(sa.literal_column("1")).where(element.c.value == sa.any_(array)))
-    either = sa.case((_IS_LIST, holds), else_=value == sa.any_(array), value=sa.func.jsonb_typeof(value))
-    return sa.func.coalesce(either, sa.false())
+    return sa.case((_IS_LIST, holds), else_=value == sa.any_(array), value=sa.func.jsonb_typeof(value))
 
 
 def _value(metadata: Metadata, key: str) -> sa.ColumnElement[Any]:
     return metadata.op("->", return_type=JSONB())(sa.literal(key, _AsPassed()))
+
+
+def _matches(metadata: Metadata, path: sa.ColumnElement[Any]) -> Condition:
+    return metadata.bool_op("@@")(path)
 
 
 def _path(node: Node) -> sa.ColumnElement[Any]:

@@ -20,14 +20,16 @@ TEXTS = [str(value) for value in LONG]
 
 CONSTANT = "metadata @@ CAST(%s::VARCHAR AS JSONPATH)"
 IN_GIN = "metadata @@ (SELECT CAST(%s::VARCHAR AS JSONPATH) AS anon_1)"
+IN_DOCUMENTS = "metadata @> ANY (CAST((SELECT CAST(%s::TEXT[] AS JSONB[]) AS anon_1) AS JSONB[]))"
+DOCUMENTS = [f'{{"n": {value}}}' for value in LONG] + [f'{{"n": [{value}]}}' for value in LONG]
 AS_ROW = f"coalesce({CONSTANT}, false)"
 VALUE = "CASE jsonb_typeof(metadata -> %s) WHEN 'number' THEN metadata -> %s WHEN 'array' THEN 'true'::jsonb END"
 YEAR = ["year", "year"]
 HASHED = (
-    "coalesce(CASE jsonb_typeof(metadata -> %s) WHEN 'array' THEN EXISTS (SELECT 1"
+    "CASE jsonb_typeof(metadata -> %s) WHEN 'array' THEN EXISTS (SELECT 1"
     " FROM jsonb_array_elements(metadata -> %s) AS element"
     " WHERE element.value = ANY (CAST(%s::TEXT[] AS JSONB[])))"
-    " ELSE (metadata -> %s) = ANY (CAST(%s::TEXT[] AS JSONB[])) END, false)"
+    " ELSE (metadata -> %s) = ANY (CAST(%s::TEXT[] AS JSONB[])) END"
 )
 HASHED_LONG = ["n", "n", TEXTS, "n", TEXTS]
 
@@ -48,12 +50,22 @@ BY_INDEX: dict[str, tuple[Node, str, list[Any]]] = {
     "not the beginning of a text": (StartsWith("genre", "j"), AS_ROW, ['$."genre" starts with "j"']),
     "many values by their documents, lists behind": (
         In("n", LONG),
-        "metadata @> ANY (CAST((SELECT CAST(%s::TEXT[] AS JSONB[]) AS anon_1) AS JSONB[]))",
-        [[f'{{"n": {value}}}' for value in LONG] + [f'{{"n": [{value}]}}' for value in LONG]],
+        IN_DOCUMENTS,
+        [DOCUMENTS],
+    ),
+    "many values among alternatives": (
+        Or((In("a", (1,)), In("n", LONG))),
+        IN_GIN,
+        ['($."a" == 1) || (exists($."n" ? (' + " || ".join(f"@ == {value}" for value in LONG) + ")))"],
+    ),
+    "beside it what it does not serve": (
+        And((In("n", LONG), OLD)),
+        f"{AS_ROW} AND ({IN_DOCUMENTS})",
+        ['$."year" < 1960', DOCUMENTS],
     ),
     "many values to leave out row by row": (
         And((JAZZ, NotIn("n", LONG))),
-        f"({IN_GIN}) AND NOT {HASHED}",
+        f"({IN_GIN}) AND coalesce(NOT coalesce({HASHED}, false), false)",
         ['$."genre" == "jazz"', *HASHED_LONG],
     ),
 }
@@ -88,7 +100,7 @@ BY_ROW: dict[str, tuple[Node, str, list[Any]]] = {
     "many values by their hashes": (In("n", LONG), f"coalesce({HASHED}, false)", HASHED_LONG),
     "many values beside one predicate for the rest": (
         And((JAZZ, NotIn("n", LONG), OLD)),
-        f"coalesce(({CONSTANT}) AND NOT {HASHED}, false)",
+        f"coalesce(({CONSTANT}) AND NOT coalesce({HASHED}, false), false)",
         ['($."genre" == "jazz") && ($."year" < 1960)', *HASHED_LONG],
     ),
 }

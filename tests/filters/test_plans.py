@@ -45,7 +45,8 @@ def large(connection: Connection) -> Connection:
     connection.execute(text("ALTER TABLE documents ALTER COLUMN metadata SET STATISTICS 1000"))
     connection.execute(
         text(
-            "INSERT INTO documents SELECT i, jsonb_build_object('genre', 'g' || i % 100, 'year', i % 70, 'size', hashint4(i))"
+            "INSERT INTO documents SELECT i,"
+            " jsonb_build_object('genre', 'g' || i % 100, 'year', i % 70, 'size', hashint4(i))"
             f" FROM generate_series(0, {ROWS - 1}) i"
         )
     )

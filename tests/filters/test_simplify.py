@@ -8,13 +8,19 @@ LOW, HIGH = Bound(">=", 1), Bound("<", 9)
 
 SIMPLER: list[tuple[Node, Node]] = [
     (A, A),
+    (In("a", (1, "1", 1, True, 1.0)), In("a", (1, "1", True, 1.0))),
     (And((A,)), A),
     (Or((And((A,)),)), A),
     (And((A, And((B, And((Exists("c", present=True),)))))), And((A, B, Exists("c", present=True)))),
     (And((A, Or((B, Exists("a", present=True))))), And((A, Or((B, Exists("a", present=True)))))),
-    (Or((In("a", (1, 2)), B, Or((In("a", (True,)),)))), Or((In("a", (1, 2, True)), B))),
+    (Or((In("a", (1, 2)), B, Or((In("a", (True, 2)),)))), Or((In("a", (1, 2, True)), B))),
     (And((NotIn("a", (1,)), NotIn("b", (1,)), NotIn("a", (2,)))), And((NotIn("a", (1, 2)), NotIn("b", (1,))))),
     (And((Range("a", (LOW,)), Range("a", (HIGH,)))), Range("a", (LOW, HIGH))),
+    (
+        And(tuple(Range("a", (Bound(sign, number),)) for number in (-9, 2, 1.5) for sign in (">", ">=", "<", "<="))),
+        Range("a", (Bound(">", 2), Bound("<", -9))),
+    ),
+    (And((Range("a", (Bound(">", 1e23),)), Range("a", (Bound(">=", 10**23),)))), Range("a", (Bound(">", 1e23),))),
 ]
 
 # Of a list, another element may pass each test.
