@@ -1,0 +1,218 @@
+"""Indexes for keys that are filtered by range, made in the background for the keys that are asked for often.
+
+    CREATE INDEX CONCURRENTLY range_42_7 ON vectors.index_42
+        ((CASE jsonb_typeof(metadata -> 'year')
+            WHEN 'number' THEN metadata -> 'year' WHEN 'array' THEN 'true'::jsonb END));
+
+Rows of `s3_vectors.range_indexes` say which there are; whoever deletes one of them has the index dropped.
+
+    wanted -> building -> ready -> (dropped, once it is not used and another key is wanted)
+              building -> failed -> building ...
+"""
+
+import time
+from collections import deque
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+
+from app.database.catalog import range_indexes, vector_indexes
+from app.database.connection import Connection
+from app.database.ddl import ddl
+from app.database.statements import compiled
+from app.filters.compile import range_value
+from app.filters.nodes import Node, range_keys
+
+log = structlog.get_logger()
+
+USES, WITHIN_SECONDS = 3, 600
+MAX_COUNTED = 10_000
+
+MAX_RANGE_INDEXES = 8
+UNUSED = timedelta(hours=1)
+# A smaller table is read as fast as an index of it.
+MIN_TABLE_BYTES = 1024 * 1024
+
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 10, 3_600
+MAX_ERROR = 500
+_C = range_indexes.c
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
+
+
+class RangeUse:
+    """What this worker has seen, noted in memory; `write` tells the others now and then."""
+
+    def __init__(self) -> None:
+        self._moments: dict[tuple[int, str], deque[float]] = {}
+        self._used: set[tuple[int, str]] = set()
+
+    def note(self, index_id: int, node: Node) -> None:
+        for key in range_keys(node):
+            if len(self._moments) >= MAX_COUNTED:
+                self._moments.clear()
+                self._used.clear()
+            self._moments.setdefault((index_id, key), deque(maxlen=USES)).append(time.monotonic())
+            self._used.add((index_id, key))
+
+    async def write(self, connection: Connection) -> None:
+        """What could not be written is written with the next."""
+        used, self._used = self._used, set()
+        if not used:
+            return
+        try:
+            await note_uses(connection, used)
+            await want(connection, {use for use in used if self._is_often(use)})
+        except psycopg.Error:
+            self._used |= used
+            raise
+
+    def _is_often(self, use: tuple[int, str]) -> bool:
+        moments = self._moments.get(use, deque())
+        return len(moments) == USES and moments[-1] - moments[0] <= WITHIN_SECONDS
+
+
+async def note_uses(connection: Connection, uses: set[tuple[int, str]]) -> None:
+    asked = _as_rows(uses)
+    statement = (
+        sa.update(range_indexes)
+        .values(last_used_time=sa.func.now())
+        .where(_C.vector_index_id == asked.c.vector_index_id, _C.key == asked.c.key)
+    )
+    await connection.run(compiled(statement))
+
+
+async def want(connection: Connection, uses: set[tuple[int, str]]) -> None:
+    """No more wait for an index than it may have; of the rest, who still asks when there is room will be heard."""
+    asked = _as_rows(uses)
+    others = sa.select(sa.func.count()).where(_C.vector_index_id == asked.c.vector_index_id).scalar_subquery()
+    place = sa.func.row_number().over(partition_by=asked.c.vector_index_id, order_by=asked.c.key)
+    known = sa.exists().where(_C.vector_index_id == asked.c.vector_index_id, _C.key == asked.c.key)
+    new = (
+        sa.select(asked.c.vector_index_id, asked.c.key, (others + place).label("place"))
+        .join(vector_indexes, vector_indexes.c.id == asked.c.vector_index_id)
+        .where(vector_indexes.c.deletion_time.is_(None), ~known)
+        .subquery("new")
+    )
+    chosen = sa.select(new.c.vector_index_id, new.c.key, sa.literal_column("'wanted'")).where(
+        new.c.place <= 2 * MAX_RANGE_INDEXES
+    )
+    statement = insert(range_indexes).from_select(["vector_index_id", "key", "state"], chosen)
+    await connection.run(compiled(statement.on_conflict_do_nothing()))
+
+
+def _as_rows(uses: set[tuple[int, str]]) -> Any:
+    ids, keys = [index_id for index_id, _ in uses], [key for _, key in uses]
+    unnested = sa.func.unnest(
+        sa.cast(sa.literal(ids, ARRAY(sa.BigInteger)), ARRAY(sa.BigInteger)),
+        sa.cast(sa.literal(keys, ARRAY(sa.Text)), ARRAY(sa.Text)),
+    )
+    return unnested.table_valued("vector_index_id", "key", name="asked").render_derived()
+
+
+async def recover(connection: Connection) -> None:
+    """Before the first `build_wanted` of a builder, of which there is one in a cluster.
+
+    An earlier one may have been interrupted, and people may have dropped an index or deleted a row.
+    """
+    for row in await connection.run(compiled(sa.select(_C.id, _C.attempts).where(_C.state == "building"))):
+        await _fail(connection, row.id, "The build was interrupted.")
+    pg_index = sa.table("pg_index", sa.column("indexrelid"), sa.column("indisvalid"), schema="pg_catalog")
+    valid = sa.exists().where(
+        pg_index.c.indexrelid == sa.func.to_regclass(sa.func.concat("vectors.", _NAME)), pg_index.c.indisvalid
+    )
+    lost = sa.update(range_indexes).where(_C.state == "ready", ~valid).values(state="wanted")
+    await connection.run(compiled(lost))
+    pg_indexes = sa.table("pg_indexes", sa.column("schemaname"), sa.column("indexname"), schema="pg_catalog")
+    named = pg_indexes.c.schemaname == "vectors", pg_indexes.c.indexname.regexp_match("^range_[0-9]+_[0-9]+$")
+    kept = sa.exists().where(pg_indexes.c.indexname == _NAME, _C.state == "ready")
+    for row in await connection.run(compiled(sa.select(pg_indexes.c.indexname).where(*named, ~kept))):
+        await _drop(connection, row.indexname)
+
+
+async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -> None:
+    """Beside reads and writes, one index after the other; `limit` is for each vector index."""
+    unused = sa.delete(range_indexes).where(_C.state == "wanted", _C.last_used_time < sa.func.now() - UNUSED)
+    await connection.run(compiled(unused))
+    table = sa.func.to_regclass(sa.func.format("vectors.index_%s", _C.vector_index_id))
+    due = sa.or_(_C.state == "wanted", sa.and_(_C.state == "failed", _C.retry_time <= sa.func.now()))
+    statement = sa.select(_C.id, _C.vector_index_id, _C.key, _C.state)
+    statement = statement.where(due, sa.func.pg_relation_size(table) >= MIN_TABLE_BYTES)
+    for row in await connection.run(compiled(statement.order_by(_C.last_used_time.desc()))):
+        if row.state == "failed" or await _has_room(connection, row.vector_index_id, limit):
+            await build(connection, row)
+
+
+async def build(connection: Connection, row: Any) -> None:
+    """Whatever happens, filters stay right, and the reason of a failure is kept."""
+    name = range_name(row.vector_index_id, row.id)
+    await _set(connection, row.id, state="building", attempts=_C.attempts + 1)
+    log.info("range_index_building", index_id=row.vector_index_id, key=row.key)
+    try:
+        await _create(connection, name, row)
+        # Without statistics of the expression the planner would take every range for a third of the rows.
+        await connection.run(compiled(ddl("ANALYZE vectors.index_%(id)s", id=row.vector_index_id)), prepare=False)
+    except psycopg.Error as error:
+        reason = f"{error.sqlstate or 'connection'}: {' '.join(str(error).split())}"
+        log.warning("range_index_failed", index_id=row.vector_index_id, key=row.key, reason=reason)
+        await _drop(connection, name)
+        await _fail(connection, row.id, reason)
+        return
+    await _set(connection, row.id, state="ready", attempts=0, error=sa.null(), retry_time=sa.null())
+    log.info("range_index_ready", index_id=row.vector_index_id, key=row.key)
+
+
+async def remove(connection: Connection, vector_index_id: int, range_index_id: int) -> None:
+    """The row first: an index without one is dropped by the next builder, if not here."""
+    await connection.run(compiled(sa.delete(range_indexes).where(_C.id == range_index_id)))
+    await _drop(connection, range_name(vector_index_id, range_index_id))
+
+
+def range_name(vector_index_id: int, range_index_id: int) -> str:
+    return f"range_{vector_index_id}_{range_index_id}"
+
+
+_NAME = sa.func.format("range_%s_%s", _C.vector_index_id, _C.id)
+
+
+async def _create(connection: Connection, name: str, row: Any) -> None:
+    """A key is text of a user: psycopg writes it as a literal, since DDL has no parameters.
+
+    Not a partial index, whatever it would save: the planner takes no statistics from those.
+    """
+    value = range_value(sa.column("metadata", JSONB), row.key).compile(dialect=_DIALECT)
+    statement = f"CREATE INDEX CONCURRENTLY {name} ON vectors.index_{row.vector_index_id} (({value}))"
+    await psycopg.AsyncClientCursor(connection).execute(statement.encode(), value.params)
+
+
+async def _drop(connection: Connection, name: str) -> None:
+    """Searches that began with it end first."""
+    await connection.run(compiled(ddl("DROP INDEX CONCURRENTLY IF EXISTS vectors.%(name)s", name=name)), prepare=False)
+
+
+async def _has_room(connection: Connection, vector_index_id: int, limit: int) -> bool:
+    """Makes room, if need be, by the index that has not been used for the longest time."""
+    built = sa.select(_C.id, _C.last_used_time < sa.func.now() - UNUSED)
+    built = built.where(_C.vector_index_id == vector_index_id, _C.state != "wanted").order_by(_C.last_used_time)
+    rows = await connection.run(compiled(built))
+    if len(rows) < limit:
+        return True
+    [(oldest, is_unused), *_] = rows
+    if is_unused:
+        await remove(connection, vector_index_id, oldest)
+    return bool(is_unused)
+
+
+async def _fail(connection: Connection, range_index_id: int, reason: str) -> None:
+    """The longer the more often it has failed, the next attempt waits."""
+    wait = sa.func.least(FIRST_RETRY_SECONDS * sa.func.power(2, _C.attempts - 1), LAST_RETRY_SECONDS)
+    retry_time = sa.func.clock_timestamp() + wait * timedelta(seconds=1)
+    await _set(connection, range_index_id, state="failed", error=reason[:MAX_ERROR], retry_time=retry_time)
+
+
+async def _set(connection: Connection, range_index_id: int, **values: Any) -> None:
+    await connection.run(compiled(sa.update(range_indexes).where(_C.id == range_index_id).values(values)))
