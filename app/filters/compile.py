@@ -77,9 +77,11 @@ def _evaluated(node: Node, metadata: Metadata) -> Condition:
         case _ if _is_short(node):
             return _matches(metadata, _path(node))
         case And(operands):
-            return sa.and_(*(_evaluated(part, metadata) for part in _parts(And, operands, _is_short)))
+            short, rest = _parted(operands, _is_short)
+            return sa.and_(*(_evaluated(o, metadata) for o in [*_together(And, short), *rest]))
         case Or(operands):
-            return sa.or_(*(_evaluated(part, metadata) for part in _parts(Or, operands, _is_short)))
+            short, rest = _parted(operands, _is_short)
+            return sa.or_(*(_evaluated(o, metadata) for o in [*_together(Or, short), *rest]))
         case In(key, values):
             return _holds_any(metadata, key, values)
         case NotIn(key, values):
@@ -87,7 +89,7 @@ def _evaluated(node: Node, metadata: Metadata) -> Condition:
     raise AssertionError(node)
 
 
-def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str]) -> Condition:
+def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str] = frozenset()) -> Condition:
     """What no index serves stands beside what one does as for a walk through HNSW."""
 
     def is_free(node: Node) -> bool:
@@ -97,18 +99,21 @@ def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str]) -> Cond
         case _ if not _is_served(node, ranged_keys):
             return _row_by_row(node, metadata)
         # Among alternatives even a long list: the planner would give up indexes for too many conditions of a kind.
-        case _ if is_free(node) and _is_served(node, frozenset()) and (_is_short(node) or isinstance(node, Or)):
+        case _ if is_free(node) and (_is_short(node) or isinstance(node, Or)):
             return _found_by_gin(node, metadata)
         case And(operands):
-            parts = _parts(And, operands, lambda operand: _is_short(operand) and is_free(operand))
-            return sa.and_(*(_served(part, metadata, ranged_keys) for part in parts))
+            ranges = [o for o in operands if isinstance(o, Range) and not is_free(o)]
+            free, rest = _parted(operands, lambda o: o in ranges or (_is_short(o) and is_free(o)))
+            parts = [_may_be_in_range(metadata, o) for o in ranges]
+            parts += [_served(o, metadata) for o in _together(And, free)]
+            return sa.and_(*parts, *(_served(o, metadata, ranged_keys) for o in rest))
         case Or(operands):
-            parts = _parts(Or, operands, is_free)
-            return sa.or_(*(_served(part, metadata, ranged_keys) for part in parts))
+            free, rest = _parted(operands, is_free)
+            return sa.or_(*(_served(o, metadata, ranged_keys) for o in [*_together(Or, free), *rest]))
         case In(key, values):
             return _found_by_documents(metadata, key, values)
         case Range():
-            return _in_range(metadata, node)
+            return sa.and_(_may_be_in_range(metadata, node), _row_by_row(node, metadata))
     raise AssertionError(node)
 
 
@@ -134,11 +139,13 @@ def _is_served(node: Node, ranged_keys: frozenset[str]) -> bool:
             return isinstance(node, In)
 
 
-def _parts(kind: type[And | Or], operands: tuple[Node, ...], is_one: Callable[[Node], bool]) -> list[Node]:
-    """The operands, with those together that one predicate says."""
-    together = tuple(operand for operand in operands if is_one(operand))
-    rest = [operand for operand in operands if not is_one(operand)]
-    return [kind(together) if len(together) > 1 else together[0], *rest] if together else rest
+def _parted(operands: tuple[Node, ...], is_first: Callable[[Node], bool]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    return tuple(filter(is_first, operands)), tuple(operand for operand in operands if not is_first(operand))
+
+
+def _together(kind: type[And | Or], operands: tuple[Node, ...]) -> tuple[Node, ...]:
+    """As one node, which one predicate says, where there are several."""
+    return operands if len(operands) < 2 else (kind(operands),)
 
 
 def _found_by_gin(node: Node, metadata: Metadata) -> Condition:
@@ -161,13 +168,16 @@ def _found_by_documents(metadata: Metadata, key: str, values: Collection[Scalar]
     return metadata.bool_op("@>")(sa.any_(sa.cast(array, ARRAY(JSONB))))
 
 
-def _in_range(metadata: Metadata, node: Range) -> Condition:
-    """Bounds of numbers beside each other make one range of the index; of lists it has the rows, to be looked into."""
+def _may_be_in_range(metadata: Metadata, node: Range) -> Condition:
+    """The rows of a range index for a predicate that has the last word: numbers in one range, and all lists.
+
+    No more than what the index serves, because the planner does not have that checked again for each row.
+    """
     value = range_value(metadata, node.key)
     kept = [value.bool_op(bound.sign)(_json(bound.number)) for bound in node.bounds]
     if not any(bound.sign.startswith("<") for bound in node.bounds):
         kept.append(value.bool_op("<")(_LIST))
-    return sa.or_(sa.and_(*kept), sa.and_(value.bool_op("=")(_LIST), _row_by_row(node, metadata)))
+    return sa.or_(sa.and_(*kept), value.bool_op("=")(_LIST))
 
 
 def _holds_any(metadata: Metadata, key: str, values: Collection[Scalar]) -> Condition:

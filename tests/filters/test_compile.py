@@ -71,22 +71,27 @@ BY_INDEX: dict[str, tuple[Node, str, list[Any]]] = {
 }
 
 BY_RANGE_INDEX: dict[str, tuple[Node, str, list[Any]]] = {
-    "numbers below": (
+    "numbers below, and lists that are behind them": (
         OLD,
-        f"({VALUE} < CAST(%s::VARCHAR AS JSONB)) OR ({VALUE} = 'true'::jsonb) AND {AS_ROW}",
+        f"(({VALUE} < CAST(%s::VARCHAR AS JSONB)) OR ({VALUE} = 'true'::jsonb)) AND {AS_ROW}",
         [*YEAR, "1960", *YEAR, '$."year" < 1960'],
     ),
-    "numbers above, and not the lists behind them": (
+    "numbers above, as far as the lists, and these": (
         Range("year", (Bound(">", 1960),)),
-        f"({VALUE} > CAST(%s::VARCHAR AS JSONB)) AND ({VALUE} < 'true'::jsonb)"
-        f" OR ({VALUE} = 'true'::jsonb) AND {AS_ROW}",
+        f"(({VALUE} > CAST(%s::VARCHAR AS JSONB)) AND ({VALUE} < 'true'::jsonb) OR ({VALUE} = 'true'::jsonb))"
+        f" AND {AS_ROW}",
         [*YEAR, "1960", *YEAR, *YEAR, '$."year" > 1960'],
     ),
     "both bounds as one range, beside what GIN serves": (
         And((JAZZ, RECENT)),
-        f"({IN_GIN}) AND (({VALUE} >= CAST(%s::VARCHAR AS JSONB)) AND ({VALUE} < CAST(%s::VARCHAR AS JSONB))"
-        f" OR ({VALUE} = 'true'::jsonb) AND {AS_ROW})",
-        ['$."genre" == "jazz"', *YEAR, "2000", *YEAR, "2010", *YEAR, '$."year" >= 2000 && $."year" < 2010'],
+        f"(({VALUE} >= CAST(%s::VARCHAR AS JSONB)) AND ({VALUE} < CAST(%s::VARCHAR AS JSONB))"
+        f" OR ({VALUE} = 'true'::jsonb)) AND ({IN_GIN})",
+        [*YEAR, "2000", *YEAR, "2010", *YEAR, '($."genre" == "jazz") && ($."year" >= 2000 && $."year" < 2010)'],
+    ),
+    "an alternative": (
+        Or((JAZZ, OLD)),
+        f"({IN_GIN}) OR (({VALUE} < CAST(%s::VARCHAR AS JSONB)) OR ({VALUE} = 'true'::jsonb)) AND {AS_ROW}",
+        ['$."genre" == "jazz"', *YEAR, "1960", *YEAR, '$."year" < 1960'],
     ),
     "other keys as before": (Range("size", (Bound("<", 5),)), AS_ROW, ['$."size" < 5']),
 }
