@@ -12,6 +12,7 @@ from app.database.deletion import Deletion
 from app.database.engine import Database
 from app.database.graph_building import GraphBuilding
 from app.database.last_use import LastUse
+from app.database.range_indexes import RangeUse
 from app.database.selectivity import Selectivity
 from app.key_encryption_key import key_encryption_keys
 from app.page_tokens import PageTokens
@@ -36,7 +37,8 @@ class Server:
         self.selectivity = Selectivity()
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
-        self.graph_building = GraphBuilding(self.database.url, settings.region)
+        self.range_use = RangeUse()
+        self.graph_building = GraphBuilding(self.database.url, settings.region, self.range_use)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -13,12 +13,14 @@ import psycopg
 import structlog
 from pgvector.psycopg import register_vector_async
 
-from app.database import catalog, graph_catalog
+from app.database import catalog, graph_catalog, range_indexes
+from app.database.build_failures import reason
 from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.ddl import ddl
 from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
 from app.database.graphs import absorb, count_vectors, create_graph, drop_graph, graph_bytes
+from app.database.range_indexes import RangeUse
 from app.database.statements import Statement, compiled
 
 log = structlog.get_logger()
@@ -35,9 +37,12 @@ _SESSION = "-c jit=off -c statement_timeout=0 -c lock_timeout=0 -c application_n
 
 
 class GraphBuilding:
-    def __init__(self, url: str, region: str) -> None:
+    """And of range indexes, which are built by the same builder."""
+
+    def __init__(self, url: str, region: str, range_use: RangeUse) -> None:
         self._url = url
         self._region = region
+        self._range_use = range_use
         self._written: dict[int, deque[tuple[float, int]]] = {}
         self._settled: dict[int, tuple[int, float]] = {}
 
@@ -46,16 +51,23 @@ class GraphBuilding:
         while True:
             try:
                 async with await builder_connection(self._url) as connection:
-                    if await has_lock(connection):
-                        await self._build_forever(connection)
+                    await self._wait_for_lock(connection)
+                    await self._build(connection)
             except psycopg.Error as error:
                 log.warning("builder_interrupted", error=reason(error))
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    async def _build_forever(self, connection: Connection) -> None:
+    async def _wait_for_lock(self, connection: Connection) -> None:
+        while not await has_lock(connection):
+            await self._range_use.write(connection)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _build(self, connection: Connection) -> None:
         await graph_catalog.recover(connection)
+        await range_indexes.recover(connection)
         while True:
             started = time.monotonic()
+            await self._range_use.write(connection)
             if not await self.round(connection):
                 # So many indexes that looking at them takes long are looked at less often.
                 await asyncio.sleep(max(INTERVAL_SECONDS, 10 * (time.monotonic() - started)))
@@ -79,6 +91,7 @@ class GraphBuilding:
             if step is None and rate == 0:
                 self._settled[index.id] = last, time.monotonic()
         await graph_catalog.drop_retired(connection)
+        steps += await range_indexes.build_wanted(connection)
         return steps > 0
 
     def _is_settled(self, index_id: int, last: int) -> bool:
@@ -172,7 +185,3 @@ async def give_memory(connection: Connection, index: Index, step: Build) -> None
 def _analyze(index: Index) -> Statement:
     """Estimates of filters decide how searches run from now on, and autovacuum may come much later."""
     return compiled(ddl("ANALYZE vectors.index_%(id)s", id=index.id))
-
-
-def reason(error: psycopg.Error) -> str:
-    return f"{error.sqlstate or 'connection'}: {' '.join(str(error).split())}"

@@ -4,19 +4,17 @@ building -> ready -> retired -> (dropped)
 building -> failed -> (forgotten when it is tried again)
 """
 
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.database.build_failures import INTERRUPTED, retry_time
 from app.database.catalog import Graph, Index, hnsw_graphs, vector_indexes
 from app.database.connection import Connection
 from app.database.graph_growth import Build
 from app.database.graphs import count_vectors, drop_graph, graph_name
 from app.database.statements import compiled
 
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 10, 3_600
-MAX_ERROR = 500
 _C = hnsw_graphs.c
 
 
@@ -62,16 +60,8 @@ async def complete(connection: Connection, index: Index, graph: Graph) -> None:
 
 
 async def fail(connection: Connection, graph_id: int, reason: str) -> None:
-    """The longer the more often it has failed, the next attempt waits."""
-    wait = sa.func.least(FIRST_RETRY_SECONDS * sa.func.power(2, _C.attempts - 1), LAST_RETRY_SECONDS)
-    statement = (
-        sa.update(hnsw_graphs)
-        .where(_C.id == graph_id)
-        .values(
-            state="failed", error=reason[:MAX_ERROR], retry_time=sa.func.clock_timestamp() + wait * timedelta(seconds=1)
-        )
-    )
-    await connection.run(compiled(statement))
+    failed = {"state": "failed", "error": reason, "retry_time": retry_time(_C.attempts)}
+    await connection.run(compiled(sa.update(hnsw_graphs).where(_C.id == graph_id).values(failed)))
 
 
 async def waits_for_retry(connection: Connection, index: Index) -> bool:
@@ -97,7 +87,7 @@ async def recover(connection: Connection) -> None:
     """What an earlier builder left in the middle, or somebody else has dropped or broken."""
     for row in await _graphs(connection, "building"):
         await connection.run(drop_graph(row.vector_index_id, row.id), prepare=False)
-        await fail(connection, row.id, "The build was interrupted.")
+        await fail(connection, row.id, INTERRUPTED)
     for row in await _graphs(connection, "ready"):
         if not await _is_valid(connection, row):
             await connection.run(compiled(sa.update(hnsw_graphs).where(_C.id == row.id).values(state="retired")))

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
+from app.database.build_failures import INTERRUPTED, reason, retry_time
 from app.database.catalog import range_indexes, vector_indexes
 from app.database.connection import Connection
 from app.database.ddl import ddl
@@ -38,8 +39,6 @@ UNUSED = timedelta(hours=1)
 # A smaller table is read as fast as an index of it.
 MIN_TABLE_BYTES = 1024 * 1024
 
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 10, 3_600
-MAX_ERROR = 500
 _C = range_indexes.c
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
 
@@ -120,7 +119,7 @@ async def recover(connection: Connection) -> None:
     An earlier one may have been interrupted, and people may have dropped an index or deleted a row.
     """
     for row in await connection.run(compiled(sa.select(_C.id, _C.attempts).where(_C.state == "building"))):
-        await _fail(connection, row.id, "The build was interrupted.")
+        await _fail(connection, row.id, INTERRUPTED)
     pg_index = sa.table("pg_index", sa.column("indexrelid"), sa.column("indisvalid"), schema="pg_catalog")
     valid = sa.exists().where(
         pg_index.c.indexrelid == sa.func.to_regclass(sa.func.concat("vectors.", _NAME)), pg_index.c.indisvalid
@@ -134,8 +133,9 @@ async def recover(connection: Connection) -> None:
         await _drop(connection, row.indexname)
 
 
-async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -> None:
-    """Beside reads and writes, one index after the other; `limit` is for each vector index."""
+async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -> int:
+    """Beside reads and writes, one index after the other, and how many; `limit` is for each vector index."""
+    built = 0
     unused = sa.delete(range_indexes).where(_C.state == "wanted", _C.last_used_time < sa.func.now() - UNUSED)
     await connection.run(compiled(unused))
     table = sa.func.to_regclass(sa.func.format("vectors.index_%s", _C.vector_index_id))
@@ -145,6 +145,8 @@ async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -
     for row in await connection.run(compiled(statement.order_by(_C.last_used_time.desc()))):
         if row.state == "failed" or await _has_room(connection, row.vector_index_id, limit):
             await build(connection, row)
+            built += 1
+    return built
 
 
 async def build(connection: Connection, row: Any) -> None:
@@ -157,10 +159,9 @@ async def build(connection: Connection, row: Any) -> None:
         # Without statistics of the expression the planner would take every range for a third of the rows.
         await connection.run(compiled(ddl("ANALYZE vectors.index_%(id)s", id=row.vector_index_id)), prepare=False)
     except psycopg.Error as error:
-        reason = f"{error.sqlstate or 'connection'}: {' '.join(str(error).split())}"
-        log.warning("range_index_failed", index_id=row.vector_index_id, key=row.key, reason=reason)
+        log.warning("range_index_failed", index_id=row.vector_index_id, key=row.key, reason=reason(error))
         await _drop(connection, name)
-        await _fail(connection, row.id, reason)
+        await _fail(connection, row.id, reason(error))
         return
     await _set(connection, row.id, state="ready", attempts=0, error=sa.null(), retry_time=sa.null())
     log.info("range_index_ready", index_id=row.vector_index_id, key=row.key)
@@ -207,11 +208,8 @@ async def _has_room(connection: Connection, vector_index_id: int, limit: int) ->
     return bool(is_unused)
 
 
-async def _fail(connection: Connection, range_index_id: int, reason: str) -> None:
-    """The longer the more often it has failed, the next attempt waits."""
-    wait = sa.func.least(FIRST_RETRY_SECONDS * sa.func.power(2, _C.attempts - 1), LAST_RETRY_SECONDS)
-    retry_time = sa.func.clock_timestamp() + wait * timedelta(seconds=1)
-    await _set(connection, range_index_id, state="failed", error=reason[:MAX_ERROR], retry_time=retry_time)
+async def _fail(connection: Connection, range_index_id: int, why: str) -> None:
+    await _set(connection, range_index_id, state="failed", error=why, retry_time=retry_time(_C.attempts))
 
 
 async def _set(connection: Connection, range_index_id: int, **values: Any) -> None:

@@ -62,6 +62,8 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
         recall_target=index.recall_target or server.settings.recall_target,
     )
     cipher = await record_cipher(server.cache, index)
+    if search.filter is not None:
+        server.range_use.note(index.id, search.filter)
     async with server.database.connection() as connection:
         rows = await nearest(connection, search, server.selectivity)
     vectors = [_output(row, data, cipher) for row in rows]

@@ -17,6 +17,7 @@ from app.database.graph_building import GraphBuilding, build, builder_connection
 from app.database.graph_growth import Absorb, Build, Forget
 from app.database.graphs import FINAL_EF_CONSTRUCTION
 from app.database.nearest import Search, nearest
+from app.database.range_indexes import RangeUse
 from app.database.selectivity import Selectivity
 from app.database.vector_table import StoredVector, delete, upsert
 from tests.database.conftest import Library, Rows
@@ -39,7 +40,7 @@ async def builder(database: Database) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def round_(builder: Connection, database: Database) -> Callable[[], Awaitable[bool]]:
-    building = GraphBuilding(database.url, "us-east-1")
+    building = GraphBuilding(database.url, "us-east-1", RangeUse())
     return lambda: building.round(builder)
 
 
@@ -268,7 +269,7 @@ async def test_the_task_builds_by_itself_until_it_is_cancelled(
     database: Database, index: Index, few: int, rows: Rows
 ) -> None:
     await put(database, index, range(few + 1))
-    running = asyncio.create_task(GraphBuilding(database.url, "us-east-1").run())
+    running = asyncio.create_task(GraphBuilding(database.url, "us-east-1", RangeUse()).run())
     async with asyncio.timeout(30):
         while [row[0] for row in graphs(rows)] != ["ready"]:  # noqa: ASYNC110 - a task of its own
             await asyncio.sleep(0.01)
