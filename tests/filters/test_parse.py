@@ -1,6 +1,5 @@
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -137,11 +136,27 @@ def test_bounds_are_inclusive() -> None:
         pytest.param(lambda: {"a": {f"${i}": 1 for i in range(100_000)}}, id="100,000 operators"),
     ],
 )
-def test_oversized_filters_are_refused_in_less_than_100_ms(build: Callable[[], Any]) -> None:
-    document = build()
-    started = time.perf_counter()
-    assert refusal(document) == "Invalid filter"
-    assert time.perf_counter() - started < 0.1
+def test_oversized_filters_are_refused(build: Callable[[], Any]) -> None:
+    assert refusal(build()) == "Invalid filter"
+
+
+class Counted(list[Any]):
+    """How much of it has been read."""
+
+    read = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            self.read += 1
+            yield item
+
+
+def test_oversized_filters_are_refused_before_they_have_been_read() -> None:
+    operands, values = Counted([{"a": 1}] * 100_000), Counted([1] * 100_000)
+    assert refusal({"$or": operands}) == "Invalid filter"
+    assert operands.read == MAX_FILTER_CONSTRAINTS + 1
+    assert refusal({"a": {"$in": values}}) == "Invalid filter"
+    assert values.read == 0
 
 
 def test_keys_of_ranges_are_found_wherever_they_stand() -> None:
