@@ -6,6 +6,7 @@ import psycopg
 from cyclopts import App
 
 from app.cli.iam import iam
+from app.cli.index import index
 from app.cli.kms import kms
 from app.cli.output import CommandError
 from app.cli.rotate_kek import rotate_kek
@@ -31,6 +32,7 @@ app = App(name="pgs3vectors", help="The Amazon S3 Vectors API on PostgreSQL.", v
 app.command(serve)
 app.command(iam)
 app.command(kms)
+app.command(index)
 app.command(rotate_kek)
 
 
