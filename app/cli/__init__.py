@@ -5,6 +5,7 @@ import sys
 import psycopg
 from cyclopts import App
 
+from app.cli.explain import explain
 from app.cli.iam import iam
 from app.cli.index import index
 from app.cli.kms import kms
@@ -33,6 +34,7 @@ app.command(serve)
 app.command(iam)
 app.command(kms)
 app.command(index)
+app.command(explain)
 app.command(rotate_kek)
 
 

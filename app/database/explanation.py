@@ -1,0 +1,67 @@
+"""What a search does, told by the code that does it."""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from pgvector import Vector
+
+from app.database.connection import Connection
+from app.database.nearest import Search, statement_by, strategy_of
+from app.database.selectivity import Selectivity
+from app.database.statements import Statement
+from app.database.strategy import Strategy
+
+_PLACEHOLDER = re.compile(r"%\((\w+)\)b|%%")
+# In a plan constants are written out, vectors several times.
+_VECTOR = re.compile(r"'\[((?:[-+.\de]+,){2})[-+.\de,]+\]'")
+
+
+class Explanation(Struct, frozen=True):
+    strategy: Strategy
+    matches: int | None
+    """PostgreSQL's estimate; None where nothing is filtered."""
+    sql: str
+    parameters: dict[str, Any]
+    plan: Any
+    """Lines, or what EXPLAIN has for JSON."""
+
+
+async def explanation_of(connection: Connection, search: Search, *, analyze: bool, as_json: bool) -> Explanation:
+    """`analyze` runs the statement too, so that the plan has times and buffers."""
+    selectivity = Selectivity()
+    strategy = await strategy_of(connection, search, selectivity)
+    matches = None
+    if search.filter is not None:
+        matches = await selectivity.matches(connection, search.index, search.filter)
+    statement = await statement_by(connection, search, strategy)
+    options = ["SETTINGS", *(["ANALYZE", "BUFFERS"] if analyze else []), *(["FORMAT JSON"] if as_json else [])]
+    explaining = Statement(f"EXPLAIN ({', '.join(options)}) {statement.text}", statement.values)
+    rows = await connection.run(explaining, search.query, prepare=False)
+    plan = rows[0][0] if as_json else [row[0] for row in rows]
+    sql, parameters = numbered(Statement(statement.text, {**statement.values, **search.query}))
+    return Explanation(strategy, matches, sql, parameters, _with_short_vectors(plan))
+
+
+def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
+    """With parameters as PostgreSQL's logs and statistics show them: $1, $2, ... in the order of the text."""
+    places: dict[str, str] = {}
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
+
+    sql = _PLACEHOLDER.sub(place, statement.text)
+    return sql, {place: _shown(statement.values[name]) for name, place in places.items()}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Vector):
+        numbers = value.to_list()
+        return f"[{', '.join(f'{number:.6g}' for number in numbers[:2])}, ...], {len(numbers)} numbers"
+    return value
+
+
+def _with_short_vectors(plan: Any) -> Any:
+    return msgspec.json.decode(_VECTOR.sub(r"'[\1...]'", msgspec.json.encode(plan).decode()))
