@@ -10,6 +10,7 @@ from app.cli.iam import iam
 from app.cli.index import index
 from app.cli.kms import kms
 from app.cli.output import CommandError
+from app.cli.recall import recall
 from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
 from app.database.embedded_binaries import EmbeddedError
@@ -35,6 +36,7 @@ app.command(iam)
 app.command(kms)
 app.command(index)
 app.command(explain)
+app.command(recall)
 app.command(rotate_kek)
 
 

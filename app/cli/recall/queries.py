@@ -1,0 +1,29 @@
+"""Real queries from a file: a JSON array of numbers on each line."""
+
+from pathlib import Path
+
+import msgspec
+
+from app.cli.output import CommandError
+from app.database.catalog import Index
+from app.shapes import VectorData
+from app.vector_data import Float32Vector, InvalidVector, to_float32
+
+
+def read_queries(path: Path, index: Index) -> list[Float32Vector]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise CommandError(f"Cannot read {path}: {error.strerror}.") from error
+    return [query(line, index, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def query(line: bytes, index: Index, place: str) -> Float32Vector:
+    """As QueryVectors takes it."""
+    try:
+        numbers = msgspec.json.decode(line, type=list[float])
+        return to_float32(VectorData(list(numbers)), index.dimension, index.distance_metric)
+    except msgspec.DecodeError:
+        raise CommandError(f"{place} is not a JSON array of numbers.") from None
+    except InvalidVector as error:
+        raise CommandError(f"{place}: {error}.") from None
