@@ -144,7 +144,8 @@ def _with_progress(of: sa.Table, prefix: str, order: sa.ColumnElement[Any], ids:
     locker = _view("pg_stat_activity", "pid", "application_name", "state", "xact_start")
     made = sa.func.to_regclass(sa.func.format(f"vectors.{prefix}_%s_%s", of.c.vector_index_id, of.c.id))
     is_its = sa.and_(making.c.index_relid == made, making.c.datname == sa.func.current_database())
-    percentage = sa.literal_column("100") * making.c.blocks_done / sa.func.nullif(making.c.blocks_total, 0)
+    share = making.c.blocks_done / sa.func.nullif(making.c.blocks_total, 0)
+    percentage = sa.cast(sa.func.floor(share * 100), sa.Integer)
     return (
         sa.select(of, sa.func.pg_relation_size(made).label("bytes"), making.c.phase, percentage.label("per_cent"))
         .add_columns(locker.c.pid, locker.c.application_name, locker.c.state.label("locker_state"), locker.c.xact_start)

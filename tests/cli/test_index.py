@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.cli.index.status import making
+from app.database.index_status import Progress
 from tests.cli.indexes import Indexes, indexes_at, store
 from tests.cli.test_iam import HOME, NOBODY, TENANT, deployed
 from tests.database.conftest import Library
@@ -31,9 +33,9 @@ def indexes(copied_database: Callable[[], str]) -> Iterator[Indexes]:
 
 @pytest.fixture
 def clean(indexes: Indexes) -> Iterator[Indexes]:
-    """Index `waiting` has no graphs, and no index has a range index, before and after."""
+    """Only `movies` has graphs, and no index has a range index, before and after."""
     yield indexes
-    indexes.sql(f"DELETE FROM s3_vectors.hnsw_graphs WHERE vector_index_id = {WAITING}")
+    indexes.sql(f"DELETE FROM s3_vectors.hnsw_graphs WHERE vector_index_id <> {MOVIES}")
     indexes.sql("DELETE FROM s3_vectors.range_indexes")
 
 
@@ -118,31 +120,51 @@ def test_with_a_server_a_failed_graph_has_its_next_attempt(copied_database: Call
         assert state == "building: about to begin or to end"
 
 
-def test_a_build_says_which_transaction_it_waits_for(clean: Indexes) -> None:
-    insert_graph(clean, state="'building'")
-    [(graph_id,)] = clean.sql(f"SELECT id FROM s3_vectors.hnsw_graphs WHERE vector_index_id = {WAITING}")
-    create = (
-        f"CREATE INDEX CONCURRENTLY hnsw_{WAITING}_{graph_id} ON vectors.index_{WAITING}"
+@pytest.mark.parametrize(
+    ("held", "per_cent"),
+    [
+        (f"LOCK TABLE vectors.index_{SMALL} IN ROW EXCLUSIVE MODE", None),
+        ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1", 0),
+    ],
+    ids=["a write before the build", "a snapshot behind it"],
+)
+def test_a_build_says_which_transaction_it_waits_for(clean: Indexes, held: str, per_cent: int | None) -> None:
+    insert_graph(clean, vector_index_id=str(SMALL), state="'building'")
+    [(graph_id,)] = clean.sql("SELECT id FROM s3_vectors.hnsw_graphs WHERE state = 'building'")
+    build = (
+        f"CREATE INDEX CONCURRENTLY hnsw_{SMALL}_{graph_id} ON vectors.index_{SMALL}"
         " USING hnsw (embedding vector_cosine_ops)"
     )
     with psycopg.connect(clean.url, application_name="reports") as other:
         pid = other.info.backend_pid
-        other.execute(f"LOCK TABLE vectors.index_{WAITING} IN ROW EXCLUSIVE MODE".encode())
-        building = threading.Thread(target=clean.sql, args=[create])
+        other.execute(held.encode())
+        building = threading.Thread(target=clean.sql, args=[build])
         building.start()
         try:
-            while not clean.sql("SELECT 1 FROM pg_stat_progress_create_index WHERE current_locker_pid <> 0"):
+            while not clean.sql(f"SELECT 1 FROM pg_stat_progress_create_index WHERE current_locker_pid = {pid}"):
                 time.sleep(0.01)
-            document = clean.command.json("index", "status", "media/waiting")
-            text = clean.command("index", "status", "media/waiting")
+            document = clean.command.json("index", "status", "media/small")
+            text = clean.command("index", "status", "media/small")
         finally:
             other.rollback()
             building.join()
-    assert document["graphs"][0]["progress"]["waits_for"]["pid"] == pid
+    progress = document["graphs"][0]["progress"]
+    assert (progress["waits_for"]["pid"], repr(progress["per_cent"])) == (pid, repr(per_cent))
     waiting, _, since = document["graph_state"].partition(" that began ")
     assert waiting == f"building: waits for the transaction of pid {pid} (reports, idle in transaction)"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", since)
     assert document["graph_state"] in text
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        (Progress("initializing", None, None), ": initializing"),
+        (Progress("building index: loading tuples", 43, None), " 43 %: loading tuples"),
+    ],
+)
+def test_a_build_says_how_far_it_is(progress: Progress, expected: str) -> None:
+    assert making(progress) == expected
 
 
 def insert_graph(indexes: Indexes, **columns: str) -> None:
