@@ -3,8 +3,6 @@
 Everything cheap is checked before the body is read, and the secret is used last.
 """
 
-import asyncio
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +11,7 @@ from msgspec import Struct
 from app import sigv4, sts, wire
 from app.access_keys import AccessKey
 from app.arns import Account
-from app.asgi import Application, Message, Receive, Scope, Send
+from app.asgi import Application, Receive, Scope, Send
 from app.audit import Event
 from app.authorization import Caller
 from app.database.catalog_cache import CatalogCache
@@ -21,10 +19,7 @@ from app.database.last_use import LastUse
 from app.errors import ExpiredTokenException, SignatureError, UnrecognizedClientException
 from app.request_context import Networks, Peer, peer_of, request_context
 from app.sigv4 import Authorization, SignedRequest
-from app.wire import Route
-
-# Hashing releases the GIL; below this size a thread costs more than it saves.
-HASH_IN_THREAD_BYTES = 256 * 1024
+from app.wire import Body, Route
 
 # In AWS's words, which tell them apart by a full stop.
 UNKNOWN_KEY = "The security token included in the request is invalid."
@@ -58,7 +53,7 @@ class Authentication(Struct, frozen=True):
         if arn is not None:
             scope["path"] = "/tags"
         scope["state"] |= {"caller": Caller(key.principal, home, context, self.cache, event), "resource_arn": arn}
-        await self.operations(scope, _replay(body, receive), send)
+        await self.operations(scope, body.replay(receive), send)
 
     def _introduce(self, event: Event, request: SignedRequest, scope: Scope) -> Peer:
         """What the audit log must know, whoever it turns out to be."""
@@ -70,18 +65,17 @@ class Authentication(Struct, frozen=True):
         event.user_agent = request.value("user-agent") or ""
         return peer
 
-    async def _authenticated(self, request: SignedRequest, receive: Receive, event: Event) -> tuple[AccessKey, bytes]:
+    async def _authenticated(self, request: SignedRequest, receive: Receive, event: Event) -> tuple[AccessKey, Body]:
         authorization = sigv4.parse_authorization(
             request, regions={self.region}, service=event.source, now=datetime.now(UTC), skew=self.skew
         )
         event.access_key_id = authorization.credential.access_key_id[:128]
         key = await self._access_key(authorization)
         body = await wire.read_body(request, receive)
-        payload_hash = await _payload_hash(body)
-        sigv4.verify(request, authorization, key.secret_access_key, payload_hash)
+        sigv4.verify(request, authorization, key.secret_access_key, body.sha256)
         await self.cache.refresh()
         if (current := await self._access_key(authorization)) is not key:
-            sigv4.verify(request, authorization, current.secret_access_key, payload_hash)
+            sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
         event.principal, event.temporary = current.principal, current.token_hash is not None
         return current, body
 
@@ -107,19 +101,3 @@ def _refusal(key: AccessKey, authorization: Authorization) -> SignatureError | N
     if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
         return ExpiredTokenException("The security token included in the request is expired")
     return None
-
-
-async def _payload_hash(body: bytes) -> str:
-    if len(body) < HASH_IN_THREAD_BYTES:
-        return hashlib.sha256(body).hexdigest()
-    return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The verified bytes once more, for the decoder behind; after them whatever the connection says."""
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return replay

@@ -20,6 +20,9 @@ MAX_POLICY_BYTES = 20 * 1024
 MAX_FILTER_CONSTRAINTS = 1_024
 MAX_FILTER_DEPTH = 32
 
+# From here on a body has pages of its own.
+LARGE_BODY_BYTES = 256 * 1024
+
 # Of the raw request, before anybody is known.
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024

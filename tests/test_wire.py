@@ -1,5 +1,6 @@
 """What arrives below HTTP clients: bytes on a socket."""
 
+import hashlib
 import json
 import socket
 from collections.abc import Iterable
@@ -10,7 +11,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from app import wire
+from app.asgi import Message, Receive
+from app.errors import ValidationException
+from app.limits import LARGE_BODY_BYTES, MAX_REQUEST_BODY_BYTES
 from app.settings import Settings
+from app.sigv4 import SignedRequest
 
 MEGABYTE = b"x" * 1024 * 1024
 
@@ -63,6 +69,20 @@ def test_a_chunked_body_is_verified_like_any_other(endpoint: str, settings: Sett
     assert exchange(endpoint, [*headers, CHUNKED], chunked(b'{"maxRes', b'ults":2}')) == (403, SIGNATURE)
 
 
+@pytest.mark.parametrize("sent", ["with its length", "chunked"])
+def test_a_large_body_is_verified_like_any_other(endpoint: str, settings: Settings, sent: str) -> None:
+    body = b'{"maxResults":1,"unknown":"%b"}' % (b"x" * (2 * LARGE_BODY_BYTES))
+    other = body.replace(b'x"', b'y"')
+    headers = signed_headers(endpoint, settings, body)
+    if sent == "chunked":
+        assert exchange(endpoint, [*headers, CHUNKED], chunked(body[:100_000], body[100_000:])) == (200, "")
+        assert exchange(endpoint, [*headers, CHUNKED], chunked(other)) == (403, SIGNATURE)
+    else:
+        headers.append(f"Content-Length: {len(body)}")
+        assert exchange(endpoint, headers, [body]) == (200, "")
+        assert exchange(endpoint, headers, [other]) == (403, SIGNATURE)
+
+
 def test_a_chunked_body_that_grows_past_twenty_megabytes_is_cut(endpoint: str, settings: Settings) -> None:
     headers = signed_headers(endpoint, settings, b"{}")
     assert exchange(endpoint, [*headers, CHUNKED], chunked(*[MEGABYTE] * 21)) == (400, VALIDATION)
@@ -103,3 +123,58 @@ def test_lengths_that_lie_close_the_connection(endpoint: str, settings: Settings
 def test_a_stranger_with_a_large_body_is_answered_before_it_is_read(endpoint: str) -> None:
     headers = ["Host: x", "Content-Type: application/json", f"Content-Length: {20 * 1024 * 1024}"]
     assert exchange(endpoint, headers, [json.dumps({}).encode()]) == (403, MISSING)
+
+
+def arriving(*pieces: bytes) -> Receive:
+    messages: list[Message] = [
+        *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
+        {"type": "http.request", "body": b"", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    return receive
+
+
+def with_lengths(*lengths: int) -> SignedRequest:
+    headers = [(b"content-length", str(length).encode()) for length in lengths]
+    return SignedRequest(method="POST", raw_path=b"/", query=b"", headers=headers)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([], id="none"),
+        pytest.param([b"a"], id="small"),
+        pytest.param([b"a" * (LARGE_BODY_BYTES - 1)], id="not yet large"),
+        pytest.param([b"a" * LARGE_BODY_BYTES], id="large at once"),
+        pytest.param([b"a" * (LARGE_BODY_BYTES - 1), b"b", b"c"], id="large by a byte"),
+        pytest.param([b"a" * 200_000, b"b" * 200_000, b"c" * 200_000, b"d"], id="large in pieces"),
+    ],
+)
+@pytest.mark.parametrize("declared", [[], [0], [1], [MAX_REQUEST_BODY_BYTES]])
+async def test_a_body_is_what_came_whatever_was_declared(pieces: list[bytes], declared: list[int]) -> None:
+    body = await wire.read_body(with_lengths(*declared), arriving(*pieces))
+    assert body.content == b"".join(pieces)
+    assert body.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+@pytest.mark.parametrize("declared", [[], [LARGE_BODY_BYTES]])
+async def test_no_body_grows_past_its_limit(declared: list[int]) -> None:
+    half = bytes(MAX_REQUEST_BODY_BYTES // 2)
+    assert len((await wire.read_body(with_lengths(*declared), arriving(half, half))).content) == MAX_REQUEST_BODY_BYTES
+    with pytest.raises(ValidationException):
+        await wire.read_body(with_lengths(*declared), arriving(half, half, b"x"))
+
+
+async def test_a_body_is_handed_on_once_and_not_kept() -> None:
+    receive = arriving(b"{}")
+    body = await wire.read_body(with_lengths(2), receive)
+    replay = body.replay(receive)
+    assert len(body.content) == 0
+    assert [await replay(), await replay()] == [
+        {"type": "http.request", "body": b"{}", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
