@@ -2,9 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import force_setattr
+from pgvector import Vector
 
 from app.arns import Account, IndexArn, VectorBucketArn, index_arn, vector_bucket_arn
 from app.constraints import Input, Length, OneOf, Pattern, TagPattern
@@ -71,10 +73,27 @@ class EncryptionConfiguration(Struct, rename="camel", kw_only=True, omit_default
     ) = None
 
 
-class VectorData(Struct, frozen=True, forbid_unknown_fields=True):
+class VectorData(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Exactly one member, a union in Smithy; SDKs spell numbers that JSON lacks as strings."""
 
-    float32: list[float | Literal["NaN", "Infinity", "-Infinity"]]
+    if TYPE_CHECKING:
+        float32: Vector
+
+        def __init__(self, float32: list[float]) -> None: ...
+
+    else:
+        float32: list[float | Literal["NaN", "Infinity", "-Infinity"]]
+
+    def __post_init__(self) -> None:
+        """One vector after the other becomes float32: as Python's numbers, two million of them would take 64 MiB."""
+        force_setattr(self, "float32", _rounded(self.float32))
+
+
+def _rounded(numbers: Any) -> Vector:
+    try:
+        return Vector(numbers)
+    except ValueError:  # one of the strings
+        return Vector([float(number) for number in numbers])
 
 
 class OutputVector(Output):

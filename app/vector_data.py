@@ -15,13 +15,16 @@ class InvalidVector(Exception):
 
 
 def to_float32(data: VectorData, dimension: int, metric: DistanceMetric) -> Float32Vector:
+    check_vector(data, dimension, metric)
+    return data.float32.to_numpy()
+
+
+def check_vector(data: VectorData, dimension: int, metric: DistanceMetric) -> None:
     """Finite, of the index's dimension, and not zero where the metric divides by the norm; raises InvalidVector."""
-    if len(data.float32) != dimension:
-        raise InvalidVector(f"vector must have length {dimension}, but has length {len(data.float32)}")
-    with np.errstate(over="ignore"):  # 1e39 becomes infinite and is refused as such
-        vector = np.array(data.float32, dtype=np.float32)
+    vector = data.float32.to_numpy()
+    if len(vector) != dimension:
+        raise InvalidVector(f"vector must have length {dimension}, but has length {len(vector)}")
     if not np.isfinite(vector).all():
         raise InvalidVector("vector contains NaNs or Infs")
     if metric is DistanceMetric.COSINE and not vector.any():
         raise InvalidVector(ZERO_NORM)
-    return vector

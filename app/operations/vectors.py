@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import msgspec
 from litestar import HttpMethod
 from msgspec import Struct
-from pgvector import Vector
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
@@ -21,12 +20,12 @@ from app.operation import operation
 from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import IndexInput, Output, OutputVector, VectorData, VectorKey
-from app.vector_data import InvalidVector, to_float32
+from app.vector_data import InvalidVector, check_vector
 
 DEFAULT_PAGE = 500
 
 
-class PutInputVector(Struct, rename="camel", kw_only=True, frozen=True):
+class PutInputVector(Struct, rename="camel", kw_only=True, frozen=True, gc=False):
     key: Required[VectorKey] = ABSENT
     data: Required[VectorData] = ABSENT
     metadata: Any = None
@@ -80,7 +79,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     check_keys([vector.key for vector in data.vectors], "vectors")
     index = await server.cache.index(arn)
     cipher = await record_cipher(server.cache, index)
-    # No connection is held while the numbers are read.
+    # No connection is held while the vectors are read.
     records = {vector.key: _stored(i, vector, index, cipher) for i, vector in enumerate(data.vectors)}
     async with server.database.connection() as connection:
         await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
@@ -150,7 +149,7 @@ async def _listing_cipher(server: Server, index: catalog.Index) -> RecordCipher 
 
 def _stored(i: int, vector: PutInputVector, index: catalog.Index, cipher: RecordCipher | None) -> StoredVector:
     try:
-        embedding = to_float32(vector.data, index.dimension, index.distance_metric)
+        check_vector(vector.data, index.dimension, index.distance_metric)
         metadata = {} if vector.metadata is None else vector.metadata
         filterable, non_filterable = split_metadata(metadata, index.non_filterable_metadata_keys or ())
     except InvalidVector as error:
@@ -159,7 +158,7 @@ def _stored(i: int, vector: PutInputVector, index: catalog.Index, cipher: Record
         raise invalid_record(vector.key, f"vectors[{i}].metadata", str(error)) from error
     rest = _json(non_filterable)
     sealed = rest if cipher is None else cipher.seal(vector.key, rest)
-    return StoredVector(vector.key, Vector(embedding), _json(filterable), sealed)
+    return StoredVector(vector.key, vector.data.float32, _json(filterable), sealed)
 
 
 def _json(document: dict[str, Any]) -> str:
