@@ -8,6 +8,8 @@ from app.limits import MAX_FILTERABLE_METADATA_BYTES, MAX_METADATA_BYTES, MAX_ME
 
 Metadata = dict[str, Any]
 
+EMPTY_BYTES = 4
+
 
 class InvalidMetadata(Exception):
     """The reason, without the prefix that names the vector."""
@@ -19,15 +21,18 @@ def split_metadata(metadata: Any, non_filterable_keys: Collection[str]) -> tuple
         raise InvalidMetadata("Metadata must be an object")
     if len(metadata) > MAX_METADATA_KEYS:
         raise InvalidMetadata(f"Metadata object must have at most {MAX_METADATA_KEYS} keys")
+    filterable: Metadata = {}
+    non_filterable: Metadata = {}
     for key, value in metadata.items():
         _check_text(key)
         _check_value(value)
-    filterable = {key: value for key, value in metadata.items() if key not in non_filterable_keys}
-    if size(filterable) > MAX_FILTERABLE_METADATA_BYTES:
+        (non_filterable if key in non_filterable_keys else filterable)[key] = value
+    filterable_bytes = size(filterable)
+    if filterable_bytes > MAX_FILTERABLE_METADATA_BYTES:
         raise InvalidMetadata(f"Filterable metadata must have at most {MAX_FILTERABLE_METADATA_BYTES} bytes")
-    if size(metadata) > MAX_METADATA_BYTES:
+    if filterable_bytes + size(non_filterable) - EMPTY_BYTES > MAX_METADATA_BYTES:
         raise InvalidMetadata(f"Metadata object must have at most {MAX_METADATA_BYTES} bytes")
-    return filterable, {key: value for key, value in metadata.items() if key in non_filterable_keys}
+    return filterable, non_filterable
 
 
 def invalid_record(key: str, path: str, reason: str) -> ValidationException:
@@ -37,7 +42,7 @@ def invalid_record(key: str, path: str, reason: str) -> ValidationException:
 
 def size(metadata: Metadata) -> int:
     """Bytes as AWS counts them, which is not the length of the JSON: a number costs 4, a boolean nothing."""
-    return 4 + sum(8 + len(key.encode()) + _value_size(value) for key, value in metadata.items())
+    return EMPTY_BYTES + sum(8 + len(key.encode()) + _value_size(value) for key, value in metadata.items())
 
 
 def _value_size(value: Any) -> int:
@@ -46,8 +51,10 @@ def _value_size(value: Any) -> int:
             return len(value.encode())
         case bool():
             return 0
+        case list() if isinstance(value[0], str):
+            return sum(4 + len(text.encode()) for text in value)
         case list():
-            return sum(4 + _value_size(element) for element in value)
+            return 8 * len(value)
         case _:
             return 4
 
@@ -67,13 +74,12 @@ def _check_value(value: Any) -> None:
 
 
 def _check_array(values: list[Any]) -> None:
-    strings = sum(isinstance(value, str) for value in values)
-    numbers = sum(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if len(values) not in (strings, numbers):
-        raise InvalidMetadata("Metadata array values must be strings or numbers")
-    if strings:
+    types = set(map(type, values))
+    if types == {str}:
         for value in values:
             _check_text(value)
+    elif not types <= {int, float}:
+        raise InvalidMetadata("Metadata array values must be strings or numbers")
 
 
 def _check_text(text: str) -> None:
