@@ -20,8 +20,11 @@ MAX_POLICY_BYTES = 20 * 1024
 MAX_FILTER_CONSTRAINTS = 1_024
 MAX_FILTER_DEPTH = 32
 
-# From here on a body has pages of its own.
+# From here on a body has pages of its own and is decoded in a thread; below, both cost more than they save.
 LARGE_BODY_BYTES = 256 * 1024
+
+# Of large requests that a worker is busy with at once, by their bodies; while busy they take some four times as much.
+MAX_BUSY_BYTES = 32 * 1024 * 1024
 
 # Of the raw request, before anybody is known.
 MAX_HEADERS = 64

@@ -4,6 +4,7 @@ Litestar routes, but does not decode: it reads "10" as a number, where the proto
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +12,7 @@ import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
+from app import large_bodies
 from app.authorization import Caller
 from app.constraints import Input
 from app.errors import SerializationException
@@ -33,9 +35,12 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], HTTPRo
 
         async def handler(request: LitestarRequest) -> Response[bytes]:
             caller: Caller = request.scope["state"]["caller"]
-            caller.event.input = data = await _decoded(request, decoder)
-            caller.event.output = output = await function(data, caller, request.app.state.server)
-            return Response(_encode(output), media_type="application/json")
+            # Not `request.body()`: it would copy the body, and keep it for as long as the request lasts.
+            message: Any = await request.receive()
+            async with large_bodies.room_for(len(message["body"])):
+                caller.event.input = data = await _decoded(message.pop("body"), request, decoder)
+                caller.event.output = output = await function(data, caller, request.app.state.server)
+                return Response(_encode(output), media_type="application/json")
 
         handler.__doc__ = function.__doc__
         return route(path, http_method=method, status_code=200, name=input_type.__name__.removesuffix("Input"))(handler)
@@ -43,22 +48,21 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], HTTPRo
     return register
 
 
-async def _decoded(request: LitestarRequest, decoder: msgspec.json.Decoder[In]) -> In:
-    body, resource_arn = await request.body(), request.scope["state"]["resource_arn"]
+async def _decoded(body: memoryview, request: LitestarRequest, decoder: msgspec.json.Decoder[In]) -> In:
+    resource_arn, query = request.scope["state"]["resource_arn"], request.scope["query_string"]
+    decode = decoder.decode if resource_arn is None else partial(_tag_input, decoder.type, resource_arn, query)
     try:
-        if resource_arn is None:
-            return decoder.decode(body)
-        return msgspec.convert(_tag_members(request, body, resource_arn), decoder.type)
+        return await large_bodies.decoded(decode, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SerializationException from error
 
 
-def _tag_members(request: LitestarRequest, body: bytes, resource_arn: str) -> dict[str, Any]:
+def _tag_input(input_type: type[In], resource_arn: str, query: bytes, body: memoryview) -> In:
     """Members from all three places of a tag operation; the path names the resource, whatever the body says."""
     members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
-    if tag_keys := _tag_keys(request.scope["query_string"]):
+    if tag_keys := _tag_keys(query):
         members["tagKeys"] = tag_keys
-    return members | {"resourceArn": resource_arn}
+    return msgspec.convert(members | {"resourceArn": resource_arn}, input_type)
 
 
 def _tag_keys(query: bytes) -> list[str]:

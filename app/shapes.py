@@ -10,6 +10,7 @@ from pgvector import Vector
 
 from app.arns import Account, IndexArn, VectorBucketArn, index_arn, vector_bucket_arn
 from app.constraints import Input, Length, OneOf, Pattern, TagPattern
+from app.large_bodies import let_others_pass
 
 
 class DistanceMetric(StrEnum):
@@ -87,6 +88,7 @@ class VectorData(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     def __post_init__(self) -> None:
         """One vector after the other becomes float32: as Python's numbers, two million of them would take 64 MiB."""
         force_setattr(self, "float32", _rounded(self.float32))
+        let_others_pass()
 
 
 def _rounded(numbers: Any) -> Vector:

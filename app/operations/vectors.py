@@ -14,6 +14,7 @@ from app.database.listing import Cursor, PageRequest, Segment
 from app.database.vector_table import Returned, StoredVector, output_vector
 from app.errors import AccessDeniedException, KmsError, ValidationException
 from app.kms import record_cipher
+from app.large_bodies import in_strides
 from app.limits import MAX_VECTOR_KEY_BYTES
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
 from app.operation import operation
@@ -80,7 +81,8 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     index = await server.cache.index(arn)
     cipher = await record_cipher(server.cache, index)
     # No connection is held while the vectors are read.
-    records = {vector.key: _stored(i, vector, index, cipher) for i, vector in enumerate(data.vectors)}
+    vectors = in_strides(enumerate(data.vectors))
+    records = {vector.key: _stored(i, vector, index, cipher) async for i, vector in vectors}
     async with server.database.connection() as connection:
         await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
     return PutVectorsOutput()
@@ -96,7 +98,7 @@ async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> 
     cipher = await record_cipher(server.cache, index)
     async with server.database.connection() as connection:
         rows = await vector_table.get(connection, index, data.keys, returned)
-    return GetVectorsOutput(vectors=[output_vector(row, cipher) for row in rows])
+    return GetVectorsOutput(vectors=[output_vector(row, cipher) async for row in in_strides(rows)])
 
 
 @operation(HttpMethod.POST, "/ListVectors")
@@ -115,7 +117,8 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     async with server.database.connection() as connection:
         page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
-    return ListVectorsOutput(vectors=[output_vector(row, cipher) for row in page.rows], next_token=next_token)
+    vectors = [output_vector(row, cipher) async for row in in_strides(page.rows)]
+    return ListVectorsOutput(vectors=vectors, next_token=next_token)
 
 
 @operation(HttpMethod.POST, "/DeleteVectors")

@@ -1,12 +1,18 @@
+import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from app.limits import LARGE_BODY_BYTES, MAX_BUSY_BYTES
+from app.settings import Settings
+from tests.identities import Identities
 from tests.operations.conftest import CreateIndex
 from tests.operations.vectors import keys, record, refusal
+from tests.signed import Reply, SignedClient
 
 
 def test_what_is_put_is_read_back(s3vectors: Any, index: dict[str, str]) -> None:
@@ -199,6 +205,40 @@ def test_one_bad_vector_refuses_the_whole_batch(
     assert (status, code, text) == (400, "ValidationException", message)
     assert [field["path"] for field in fields] == [path]
     assert s3vectors.list_vectors(**index)["vectors"] == []
+
+
+def test_large_writes_that_wait_for_each_other_are_all_answered(
+    s3vectors: Any, index: dict[str, str], endpoint: str, settings: Settings
+) -> None:
+    """More of them than a worker is busy with at once; every third fails, in three ways."""
+    client = SignedClient(endpoint, settings)
+    faults = {1: (index, '"x"'), 4: (index | {"indexName": "absent"}, "1"), 7: (index, "1,1")}
+
+    def put(number: int) -> Reply:
+        named, numbers = faults.get(number, (index, str(number)))
+        vector = f'{{"key":"k{number}","data":{{"float32":[{numbers},0]}}}}'
+        body = json.dumps(named)[:-1] + " " * (MAX_BUSY_BYTES // 5) + f',"vectors":[{vector}]}}'
+        return client.post("/PutVectors", body)
+
+    with ThreadPoolExecutor(12) as pool:
+        replies = list(pool.map(put, range(12)))
+    failed = {i: reply.type for i, reply in enumerate(replies) if reply.status != 200}
+    assert failed == {1: "SerializationException", 4: "NotFoundException", 7: "ValidationException"}
+    written = s3vectors.list_vectors(**index, returnData=True)["vectors"]
+    assert {vector["key"]: vector["data"]["float32"] for vector in written} == {
+        f"k{i}": [float(i), 0.0] for i in range(12) if i not in failed
+    }
+
+
+@pytest.mark.parametrize("blanks", [0, LARGE_BODY_BYTES], ids=["small", "large"])
+def test_whether_a_body_can_be_read_is_told_to_everybody(
+    index: dict[str, str], endpoint: str, identities: Identities, blanks: int
+) -> None:
+    user = identities.user(identities.account(), "nobody")
+    mine = Settings(root_access_key_id=user["aws_access_key_id"], root_secret_access_key=user["aws_secret_access_key"])
+    for numbers, answer in {'1, "2"': "SerializationException", "1, 2": "AccessDeniedException"}.items():
+        body = json.dumps(index)[:-1] + f', "vectors": [{{"key": "k", "data": {{"float32": [{numbers}]}}}}]}}'
+        assert SignedClient(endpoint, mine).post("/PutVectors", " " * blanks + body).type == answer
 
 
 def test_metadata_at_its_limits_is_kept(s3vectors: Any, create_index: CreateIndex) -> None:
