@@ -1,8 +1,14 @@
 """`scripts/bench`: one command for each benchmark."""
 
-from auth import auth
 from cyclopts import App
 
+from scripts.benchmarks.auth import auth
+from scripts.benchmarks.growth import growth
+from scripts.benchmarks.search import search
+
 app = App(name="bench", help="Measure the server.", version_flags=[])
+app.default(search)
+app.command(search)
+app.command(growth)
 app.command(auth)
 app()
