@@ -11,7 +11,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from app.database.catalog import Graph
-from app.database.graphs import DRAFT_EF_CONSTRUCTION, FINAL_EF_CONSTRUCTION, uncovered
+from app.database.graphs import DRAFT_EF_CONSTRUCTION, FINAL_EF_CONSTRUCTION, is_draft, uncovered
 
 # What a search measures exactly in about the time of a walk through a graph.
 EXACT_BYTES = 8 * 1024 * 1024
@@ -98,7 +98,7 @@ def _worn(survey: Survey) -> bool:
         return False
     vectors = sum(survey.alive)
     return (
-        any(graph.ef_construction < FINAL_EF_CONSTRUCTION for graph in survey.graphs)
+        any(map(is_draft, survey.graphs))
         or len(uncovered(survey.graphs)) > 1
         or (vectors - max(survey.alive)) * 10 > vectors
         or vectors * 2 < sum(graph.vectors for graph in survey.graphs)

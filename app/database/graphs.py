@@ -42,6 +42,10 @@ def graph_bytes(vectors: int, dimension: int) -> int:
     return vectors * (2 * dimension + 1_000) * 5 // 4
 
 
+def is_draft(graph: Graph) -> bool:
+    return graph.ef_construction < FINAL_EF_CONSTRUCTION
+
+
 def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
     """The gaps, and the tail behind the last graph; `graphs` in the order of their positions."""
     gaps: list[Positions] = []

@@ -170,7 +170,7 @@ def _walked(form: Form, graph: Graph) -> sa.Select[Any]:
     rows = _rows(form).where(within(form.table, (graph.first, graph.end)))
     if (fitting := held(form.table, form.metric)) is not None:  # without it the planner may not use the index
         rows = rows.where(fitting)
-    return rows.order_by(graph_order).limit(_number(form.top_k + form.top_k // 4 + 10))
+    return rows.order_by(graph_order).limit(_number(form.top_k + form.top_k // 5 + 3))
 
 
 def _rows(form: Form) -> sa.Select[Any]:

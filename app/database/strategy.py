@@ -7,7 +7,7 @@ first and measuring every match gets longer the more match.  Measured on 63,666 
     exact           0.6    2.1     7.0    14.8    60.5    70.0
     approximate                    7.6     7.0     4.2     3.6
 
-They meet near sqrt(500 x vectors) + 800 matches.
+They meet near sqrt(400 x vectors) + 500 matches.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from app.database.catalog import Graph
+from app.database.graphs import is_draft
 
 MAX_EF_SEARCH = 1_000
 MIN_EF_SEARCH = 40
@@ -43,7 +44,7 @@ def ef_search(top_k: int, recall_target: float) -> int:
 
 
 def filter_first_up_to(vectors: int) -> int:
-    return round(sqrt(500 * vectors)) + 800
+    return round(sqrt(400 * vectors)) + 500
 
 
 def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_target: float) -> Strategy:
@@ -51,10 +52,12 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
     vectors = sum(graph.vectors for graph in graphs)
     if not graphs:
         return Exact("no graph has been built: the index is small, or its graph is on the way")
+    # A draft of twice the candidates finds about what a good graph does.
+    wanted = ef_search(top_k, recall_target) * (2 if any(map(is_draft, graphs)) else 1)
     if matches is None:
-        return Approximate(ef_search(top_k, recall_target))
+        return Approximate(min(MAX_EF_SEARCH, wanted))
     if matches <= filter_first_up_to(vectors):
         return Exact(f"the filter is first: at most {filter_first_up_to(vectors)} matches")
     # Of the candidates only those that match are of use, and recall falls with them.
     few = matches * 2 < vectors
-    return Approximate(round(min(MAX_EF_SEARCH, ef_search(top_k, recall_target) * (1.5 if few else 1))))
+    return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.5 if few else 1))))

@@ -1,0 +1,59 @@
+import pytest
+
+from app.database.catalog import Graph
+from app.database.graphs import DRAFT_EF_CONSTRUCTION, FINAL_EF_CONSTRUCTION
+from app.database.strategy import MAX_EF_SEARCH, Approximate, Exact, choose, ef_search, filter_first_up_to
+
+GOOD = Graph(1, 0, 63_667, FINAL_EF_CONSTRUCTION, 63_666)
+DRAFT = Graph(1, 0, 63_667, DRAFT_EF_CONSTRUCTION, 63_666)
+LINE = filter_first_up_to(63_666)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "recall_target", "expected"),
+    [
+        (1, 0.98, 101),
+        (10, 0.5, 40),
+        (10, 0.9, 40),
+        (10, 0.95, 64),
+        (10, 0.98, 160),
+        (10, 0.99, 320),
+        (10, 0.999, MAX_EF_SEARCH),
+        (100, 0.9, 200),
+        (100, 0.98, 254),
+    ],
+)
+def test_ef_search_follows_top_k_and_the_recall_target(top_k: int, recall_target: float, expected: int) -> None:
+    assert ef_search(top_k, recall_target) == expected
+
+
+@pytest.mark.parametrize(
+    ("graphs", "matches", "expected"),
+    [
+        ((GOOD,), None, 160),
+        ((DRAFT,), None, 320),
+        ((GOOD, DRAFT), None, 320),
+        ((GOOD,), 63_666, 160),
+        ((GOOD,), 31_833, 160),
+        ((GOOD,), 31_832, 240),
+        ((GOOD,), LINE + 1, 240),
+        ((GOOD,), LINE, None),
+        ((GOOD,), 0, None),
+        ((), None, None),
+        ((), 63_666, None),
+    ],
+)
+def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
+    graphs: tuple[Graph, ...], matches: int | None, expected: int | None
+) -> None:
+    """None is exact."""
+    match choose(graphs, matches, 10, 0.98):
+        case Approximate(ef):
+            assert ef == expected
+        case Exact(why):
+            assert (expected, bool(why)) == (None, True)
+
+
+@pytest.mark.parametrize(("vectors", "line"), [(10_000, 2_500), (63_666, 5_546), (1_000_000, 20_500)])
+def test_the_line_between_both_moves_with_the_root_of_the_vectors(vectors: int, line: int) -> None:
+    assert filter_first_up_to(vectors) == line
