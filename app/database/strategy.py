@@ -60,4 +60,4 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
         return Exact(f"the filter is first: at most {filter_first_up_to(vectors)} matches")
     # Of the candidates only those that match are of use, and recall falls with them.
     few = matches * 2 < vectors
-    return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.5 if few else 1))))
+    return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.75 if few else 1))))
