@@ -57,11 +57,11 @@ def test_options_are_those_of_the_query(indexes: Indexes) -> None:
 @pytest.mark.parametrize(
     ("document", "strategy", "why"),
     [
-        ('{"n": 7}', "exact", "the filter is first: at most 2004 matches"),
+        ('{"n": 7}', "exact", "the filter is first: at most 1577 matches"),
         (
             '{"n": {"$gte": 3}}',
             "approximate, with hnsw.ef_search = 160",
-            "up to 2004 matches the filter would be first",
+            "up to 1577 matches the filter would be first",
         ),
     ],
 )
