@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
+import psycopg
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from app.database import catalog
-from app.database.migrations import migrate
+from app.database.migrations import configuration, migrate
 
 
 def test_migrating_twice_changes_nothing(own_database_url: str) -> None:
@@ -28,3 +32,35 @@ def test_the_catalog_in_code_is_the_catalog_in_the_database(own_database_url: st
             if change[0] in ("add_table", "add_column", "remove_column")
         ]
     assert drift == []
+
+
+def test_vectors_of_an_earlier_version_get_positions(copied_database: Callable[[], str]) -> None:
+    """As 0002 left them: with an HNSW index over the whole table, and without any position."""
+    url = copied_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA s3_vectors, vectors CASCADE")
+        connection.execute("CREATE SCHEMA s3_vectors")
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool)
+    with engine.begin() as old:
+        command.upgrade(configuration(connection=old), "0002")
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO s3_vectors.vector_buckets (account_id, vector_bucket_name, sse_type, tags)"
+            " VALUES ('000000000000', 'media', 'AES256', '{}')"
+        )
+        connection.execute(
+            "INSERT INTO s3_vectors.vector_indexes"
+            " (vector_bucket_id, index_name, dimension, distance_metric, sse_type, tags)"
+            " VALUES (1, 'movies', 2, 'cosine', 'AES256', '{}')"
+        )
+        connection.execute(
+            'CREATE TABLE vectors.index_1 (key text COLLATE "C" PRIMARY KEY, embedding vector(2) NOT NULL)'
+        )
+        connection.execute("CREATE INDEX hnsw_1 ON vectors.index_1 USING hnsw (embedding vector_cosine_ops)")
+        connection.execute("INSERT INTO vectors.index_1 VALUES ('a', '[1,2]'), ('b', '[3,4]')")
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT key, embedding::text, position FROM vectors.index_1 ORDER BY key").fetchall()
+        names = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'index_1' ORDER BY 1").fetchall()
+    assert rows == [("a", "[1,2]", 1), ("b", "[3,4]", 2)]
+    assert names == [("index_1_pkey",), ("position_1",)]
