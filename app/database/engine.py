@@ -64,12 +64,13 @@ class Database:
             close_returns=True,
         )
         self._engine = create_async_engine(
-            "postgresql+psycopg://", async_creator=self._begun, poolclass=NullPool, use_native_hstore=False
+            "postgresql+psycopg://", async_creator=self._lent, poolclass=NullPool, use_native_hstore=False
         )
 
-    async def _begun(self) -> Connection:
+    async def _lent(self, *, autocommit: bool = False) -> Connection:
         connection = await self.pool.getconn()
-        await connection.set_autocommit(False)
+        if connection.autocommit != autocommit:
+            await connection.set_autocommit(autocommit)
         return connection
 
     async def open(self) -> None:
@@ -90,9 +91,8 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """For single statements, each of which is a transaction; failures as of `transaction`."""
         with translated():
-            connection = await self.pool.getconn()
+            connection = await self._lent(autocommit=True)
             try:
-                await connection.set_autocommit(True)
                 yield connection
             finally:
                 await self.pool.putconn(connection)

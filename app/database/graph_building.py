@@ -16,12 +16,12 @@ from pgvector.psycopg import register_vector_async
 from app.database import catalog, graph_catalog, range_indexes
 from app.database.build_failures import reason
 from app.database.catalog import Index
+from app.database.concurrent_indexes import analyze
 from app.database.connection import Connection
-from app.database.ddl import ddl
 from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
-from app.database.graphs import absorb, count_vectors, create_graph, drop_graph, graph_bytes
+from app.database.graphs import absorb, count_vectors, create_graph, graph_bytes
 from app.database.range_indexes import RangeUse
-from app.database.statements import Statement, compiled
+from app.database.statements import compiled
 
 log = structlog.get_logger()
 
@@ -76,11 +76,14 @@ class GraphBuilding:
         """One look at every index, and one step for each that needs one; whether there was any."""
         steps = 0
         positions = await graph_catalog.last_positions(connection)
-        for row in await connection.run(compiled(catalog.all_indexes())):
+        waiting = await graph_catalog.waiting_for_retry(connection)
+        rows = await connection.run(compiled(catalog.all_indexes()))
+        self._forget_all_but({row.id for row in rows})
+        for row in rows:
             index = catalog.index_of_row(row, self._region)
             last = positions.get(index.id, 0)
             rate = self._written_per_second(index.id, last)
-            if self._is_settled(index.id, last) or await graph_catalog.waits_for_retry(connection, index):
+            if self._is_settled(index.id, last) or index.id in waiting:
                 continue
             try:
                 step = next_step(await survey(connection, index, last, rate))
@@ -93,6 +96,10 @@ class GraphBuilding:
         await graph_catalog.drop_retired(connection)
         steps += await range_indexes.build_wanted(connection)
         return steps > 0
+
+    def _forget_all_but(self, index_ids: set[int]) -> None:
+        self._written = {i: seen for i, seen in self._written.items() if i in index_ids}
+        self._settled = {i: seen for i, seen in self._settled.items() if i in index_ids}
 
     def _is_settled(self, index_id: int, last: int) -> bool:
         """Nothing was to do, and nothing has been written since; deletions are looked for once in a while."""
@@ -133,9 +140,9 @@ async def is_locked(connection: Connection) -> bool:
 
 
 async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:
-    alive = [(await connection.run(count_vectors(index, (g.first, g.end))))[0][0] for g in index.graphs]
+    alive = [await count_vectors(connection, index, (graph.first, graph.end)) for graph in index.graphs]
     covered = index.graphs[-1].end if index.graphs else 0
-    [(tail,)] = await connection.run(count_vectors(index, (covered, None)))
+    tail = await count_vectors(connection, index, (covered, None))
     return Survey(index.dimension, index.graphs, tuple(alive), tail, last + 1, written_per_second)
 
 
@@ -156,32 +163,27 @@ async def take(connection: Connection, index: Index, step: Step) -> None:
 
 async def build(connection: Connection, index: Index, step: Build) -> None:
     """Beside reads and writes; whatever happens, searches stay right, and the reason of a failure is kept."""
-    graph = await graph_catalog.begin(connection, index, step)
+    vectors = await count_vectors(connection, index, (step.first, step.end))
+    graph = await graph_catalog.begin(connection, index, step, vectors)
     started = time.monotonic()
     log.info("graph_building", index=str(index.arn), graph=graph.id, positions=f"{graph.first}-{graph.end}")
     try:
-        await give_memory(connection, index, step)
+        await give_memory(connection, graph_bytes(vectors, index.dimension))
         await connection.run(create_graph(index, graph), prepare=False)
-        await connection.run(_analyze(index), prepare=False)
+        await connection.run(analyze(index.id), prepare=False)
     except psycopg.Error as error:
         log.warning("graph_failed", index=str(index.arn), graph=graph.id, reason=reason(error))
-        await connection.run(drop_graph(index.id, graph.id), prepare=False)
+        await graph_catalog.drop(connection, index.id, graph.id)
         await graph_catalog.fail(connection, graph.id, reason(error))
         return
     await graph_catalog.complete(connection, index, graph)
     log.info("graph_ready", index=str(index.arn), graph=graph.id, seconds=round(time.monotonic() - started, 1))
 
 
-async def give_memory(connection: Connection, index: Index, step: Build) -> None:
-    """What the graph will need, and no more than the operator's maintenance_work_mem: parallel builds take it all."""
-    [(vectors,)] = await connection.run(count_vectors(index, (step.first, step.end)))
+async def give_memory(connection: Connection, needed_bytes: int) -> None:
+    """What a graph will need, and no more than the operator's maintenance_work_mem: parallel builds take it all."""
     allowed = "(SELECT reset_val::bigint FROM pg_settings WHERE name = 'maintenance_work_mem')"
-    needed = max(MIN_BUILD_KB, graph_bytes(vectors, index.dimension) // 1024)
+    needed = max(MIN_BUILD_KB, needed_bytes // 1024)
     await connection.execute(
         f"SELECT set_config('maintenance_work_mem', least({allowed}, %s)::text, false)".encode(), [needed]
     )
-
-
-def _analyze(index: Index) -> Statement:
-    """Estimates of filters decide how searches run from now on, and autovacuum may come much later."""
-    return compiled(ddl("ANALYZE vectors.index_%(id)s", id=index.id))

@@ -15,7 +15,7 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.schema import CreateIndex
 
 from app.database.catalog import Graph, Index
-from app.database.ddl import ddl
+from app.database.connection import Connection
 from app.database.statements import Statement, compiled
 from app.database.vector_table import table_of
 from app.shapes import DistanceMetric
@@ -101,11 +101,6 @@ def create_graph(index: Index, graph: Graph) -> Statement:
     return compiled(CreateIndex(created))
 
 
-def drop_graph(index_id: int, graph_id: int) -> Statement:
-    """As `create_graph`; of a graph that is not there, nothing."""
-    return compiled(ddl("DROP INDEX CONCURRENTLY IF EXISTS vectors.%(name)s", name=graph_name(index_id, graph_id)))
-
-
 def absorb(index: Index, graph: Graph, limit: int) -> Statement:
     """Moves the oldest vectors of the tail into the last graph: to a position that it covers.
 
@@ -120,9 +115,8 @@ def absorb(index: Index, graph: Graph, limit: int) -> Statement:
     return compiled(moved.where(table.c.key.in_(chosen.scalar_subquery())))
 
 
-def count_vectors(index: Index, positions: Positions, at_most: int | None = None) -> Statement:
+async def count_vectors(connection: Connection, index: Index, positions: Positions) -> int:
     table = table_of(index)
-    rows: sa.Select[Any] = sa.select(sa.literal_column("1")).where(within(table, positions))
-    if at_most is not None:
-        rows = rows.limit(sa.literal_column(str(at_most)))
-    return compiled(sa.select(sa.func.count()).select_from(rows.subquery("counted")))
+    counted = sa.select(sa.func.count()).select_from(table).where(within(table, positions))
+    [(vectors,)] = await connection.run(compiled(counted))
+    return int(vectors)

@@ -110,13 +110,11 @@ async def status_of(connection: Connection, indexes: Sequence[Index], *, exactly
 
 
 async def count(connection: Connection, index: Index) -> int:
-    [(vectors,)] = await connection.run(count_vectors(index, (0, None)))
-    return int(vectors)
+    return await count_vectors(connection, index, (0, None))
 
 
 async def count_tail(connection: Connection, index: Index) -> int:
-    counted = [await connection.run(count_vectors(index, positions)) for positions in uncovered(index.graphs)]
-    return sum(row[0] for [row] in counted)
+    return sum([await count_vectors(connection, index, positions) for positions in uncovered(index.graphs)])
 
 
 def _sizes(ids: list[int]) -> sa.Select[Any]:

@@ -23,8 +23,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from app.database.build_failures import INTERRUPTED, reason, retry_time
 from app.database.catalog import range_indexes, vector_indexes
+from app.database.concurrent_indexes import analyze, drop_index, is_valid
 from app.database.connection import Connection
-from app.database.ddl import ddl
 from app.database.statements import compiled
 from app.filters.compile import range_value
 from app.filters.nodes import Node, range_keys
@@ -120,11 +120,7 @@ async def recover(connection: Connection) -> None:
     """
     for row in await connection.run(compiled(sa.select(_C.id, _C.attempts).where(_C.state == "building"))):
         await _fail(connection, row.id, INTERRUPTED)
-    pg_index = sa.table("pg_index", sa.column("indexrelid"), sa.column("indisvalid"), schema="pg_catalog")
-    valid = sa.exists().where(
-        pg_index.c.indexrelid == sa.func.to_regclass(sa.func.concat("vectors.", _NAME)), pg_index.c.indisvalid
-    )
-    lost = sa.update(range_indexes).where(_C.state == "ready", ~valid).values(state="wanted")
+    lost = sa.update(range_indexes).where(_C.state == "ready", ~is_valid(_NAME)).values(state="wanted")
     await connection.run(compiled(lost))
     pg_indexes = sa.table("pg_indexes", sa.column("schemaname"), sa.column("indexname"), schema="pg_catalog")
     named = pg_indexes.c.schemaname == "vectors", pg_indexes.c.indexname.regexp_match("^range_[0-9]+_[0-9]+$")
@@ -157,7 +153,7 @@ async def build(connection: Connection, row: Any) -> None:
     try:
         await _create(connection, name, row)
         # Without statistics of the expression the planner would take every range for a third of the rows.
-        await connection.run(compiled(ddl("ANALYZE vectors.index_%(id)s", id=row.vector_index_id)), prepare=False)
+        await connection.run(analyze(row.vector_index_id), prepare=False)
     except psycopg.Error as error:
         log.warning("range_index_failed", index_id=row.vector_index_id, key=row.key, reason=reason(error))
         await _drop(connection, name)
@@ -191,8 +187,7 @@ async def _create(connection: Connection, name: str, row: Any) -> None:
 
 
 async def _drop(connection: Connection, name: str) -> None:
-    """Searches that began with it end first."""
-    await connection.run(compiled(ddl("DROP INDEX CONCURRENTLY IF EXISTS vectors.%(name)s", name=name)), prepare=False)
+    await connection.run(drop_index(name), prepare=False)
 
 
 async def _has_room(connection: Connection, vector_index_id: int, limit: int) -> bool:

@@ -109,6 +109,8 @@ def give_positions() -> None:
         )
         if of_catalog(f"SELECT to_regclass('{table}')")[0][0]:
             op.execute(f"CREATE INDEX position_{index_id} ON {table} (position)")
+            for column in ("embedding", "non_filterable_metadata"):  # ANALYZE would sort them for nobody
+                op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
 
 
 def downgrade() -> None:

@@ -159,7 +159,7 @@ async def test_what_failed_is_tried_again_when_its_time_has_come(
     database: Database, index: Index, few: int, round_: Callable[[], Awaitable[bool]], builder: Connection, rows: Rows
 ) -> None:
     await put(database, index, range(few + 1))
-    graph = await graph_catalog.begin(builder, index, EVERYTHING)
+    graph = await graph_catalog.begin(builder, index, EVERYTHING, few + 1)
     await graph_catalog.fail(builder, graph.id, "53100: no space left on device")
     assert await round_() is False
     await builder.execute("UPDATE s3_vectors.hnsw_graphs SET retry_time = now()")

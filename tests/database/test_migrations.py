@@ -54,7 +54,8 @@ def test_vectors_of_an_earlier_version_get_positions(copied_database: Callable[[
             " VALUES (1, 'movies', 2, 'cosine', 'AES256', '{}')"
         )
         connection.execute(
-            'CREATE TABLE vectors.index_1 (key text COLLATE "C" PRIMARY KEY, embedding vector(2) NOT NULL)'
+            'CREATE TABLE vectors.index_1 (key text COLLATE "C" PRIMARY KEY, embedding vector(2) NOT NULL,'
+            " non_filterable_metadata jsonb)"
         )
         connection.execute("CREATE INDEX hnsw_1 ON vectors.index_1 USING hnsw (embedding vector_cosine_ops)")
         connection.execute("INSERT INTO vectors.index_1 VALUES ('a', '[1,2]'), ('b', '[3,4]')")

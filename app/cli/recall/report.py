@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.cli.output import Row, say, show
-from app.database.graphs import FINAL_EF_CONSTRUCTION
+from app.database.graphs import is_draft
 from app.database.nearest import Search
 from app.database.recall import Recall, target_for
 from app.database.strategy import MAX_EF_SEARCH, Exact, Strategy
@@ -93,7 +93,7 @@ def remarks(report: Report) -> list[str]:
             f"{report.tail} of {report.vectors} vectors are in no graph yet and are searched exactly, with a recall of"
             " 1 and at a price that grows with them: measure again when pgs3vectors index status shows a short tail."
         )
-    if any(graph.ef_construction < FINAL_EF_CONSTRUCTION for graph in report.search.index.graphs):
+    if any(map(is_draft, report.search.index.graphs)):
         said.append("Graphs are built better when no more vectors come: measure again then.")
     return said
 
