@@ -59,8 +59,9 @@ async def explain(
 
 def strategy(explanation: Explanation) -> str:
     match explanation.strategy:
-        case Approximate(ef_search):
-            return f"approximate, with hnsw.ef_search = {ef_search}"
+        case Approximate(ef_search, iterative):
+            on = ", hnsw.iterative_scan = relaxed_order" if iterative else ""
+            return f"approximate, with hnsw.ef_search = {ef_search}{on}"
         case _:
             return "exact"
 
@@ -72,7 +73,7 @@ def why(explanation: Explanation, search: Search) -> str:
     if explanation.matches is not None:
         vectors = sum(graph.vectors for graph in search.index.graphs)
         reasons += f"; up to {filter_first_up_to(vectors)} matches the filter would be first"
-    return f"{reasons}; what comes short of top {search.top_k} is searched exactly then"
+    return f"{reasons}; what comes short of top {search.top_k} is searched again, in the end exactly"
 
 
 def short(value: Any) -> str:

@@ -38,12 +38,9 @@ _ANSWERS: tuple[tuple[tuple[str, ...], type[S3VectorsError], str], ...] = (
     ),
 )
 
-# jit costs more than it gives.  HNSW gives up candidates in the order that it meets them, and `nearest` sorts them.
+# jit costs more than it gives.
 # Where an index gives the order, the planner does not sort: so a graph is walked whenever `nearest` asks for one.
-_SESSION = (
-    "-c jit=off -c enable_sort=off -c hnsw.iterative_scan=relaxed_order"
-    " -c lock_timeout=5s -c statement_timeout={timeout}s"
-)
+_SESSION = "-c jit=off -c enable_sort=off -c lock_timeout=5s -c statement_timeout={timeout}s"
 
 
 class Database:

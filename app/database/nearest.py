@@ -1,7 +1,7 @@
 """The nearest vectors: exactly, or through the graphs; either way min(topK, matches) of them come back.
 
 The graphs know the vectors of their ranges of positions; what they do not cover, the newest vectors above all, is
-measured in the same statement.  Whatever that leaves short of topK is searched exactly again.
+measured in the same statement.  Whatever that leaves short of topK is searched again, in the end exactly.
 """
 
 from functools import lru_cache
@@ -17,7 +17,7 @@ from app.database.connection import Connection
 from app.database.graphs import HALFVEC_MAX, Positions, held, operand, uncovered, within
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement, compiled
-from app.database.strategy import Approximate, Exact, Strategy, choose
+from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
 from app.database.vector_table import metadata_columns, table_of
 from app.filters.compile import compile_filter, compile_row_filter
 from app.filters.nodes import Node
@@ -67,14 +67,15 @@ async def nearest_by(connection: Connection, search: Search, strategy: Strategy)
     rows = await _run(connection, search, await statement_by(connection, search, strategy))
     if isinstance(strategy, Exact) or _complete(search, rows):
         return rows
-    return await _run(connection, search, exact(search))
+    return await nearest_by(connection, search, more_thorough(strategy))
 
 
 async def statement_by(connection: Connection, search: Search, strategy: Strategy) -> Statement:
     """For this connection, whose session is set for it."""
     match strategy:
-        case Approximate(ef_search):
-            await connection.use(hnsw__ef_search=ef_search)
+        case Approximate(ef_search, iterative):
+            scan = "relaxed_order" if iterative else "off"
+            await connection.use(hnsw__ef_search=ef_search, hnsw__iterative_scan=scan)
             return approximate(search)
         case Exact():
             return exact(search)

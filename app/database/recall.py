@@ -103,7 +103,9 @@ async def _measure(
     """Vectors at the same distance are equally right."""
     recalls, times = [], []
     for search, truth in zip(searches, truths, strict=True):
-        rows, milliseconds = await _timed(connection, search, Approximate(ef_search))
+        rows, milliseconds = await _timed(
+            connection, search, Approximate(ef_search, iterative=search.filter is not None)
+        )
         found = sum(row.distance <= truth.distance for row in rows)
         recalls.append(min(1.0, found / truth.number) if truth.number else 1.0)
         times.append(milliseconds)

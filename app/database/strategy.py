@@ -29,6 +29,8 @@ class Exact(Struct, frozen=True, tag=True):
 
 class Approximate(Struct, frozen=True, tag=True):
     ef_search: int
+    iterative: bool = False
+    """Whether the walk goes on until it has found enough, past what is refused or was deleted."""
 
 
 Strategy: TypeAlias = Exact | Approximate
@@ -60,4 +62,15 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
         return Exact(f"the filter is first: at most {filter_first_up_to(vectors)} matches")
     # Of the candidates only those that match are of use, and recall falls with them.
     few = matches * 2 < vectors
-    return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.75 if few else 1))))
+    return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.75 if few else 1))), iterative=True)
+
+
+def more_thorough(strategy: Approximate) -> Strategy:
+    """What to do when it has found too few.
+
+    Without a filter that happens only where most of what is near was deleted: nobody else need pay for a walk that can
+    go on, which costs PostgreSQL a fifth more.
+    """
+    if strategy.iterative:
+        return Exact("the graphs have too few")
+    return Approximate(strategy.ef_search, iterative=True)

@@ -32,7 +32,7 @@ def test_a_search_through_graphs_is_explained(indexes: Indexes) -> None:
     assert told == {
         "index": "media/movies",
         "strategy": "approximate, with hnsw.ef_search = 160",
-        "why": "top 10 with a recall target of 0.98; what comes short of top 10 is searched exactly then",
+        "why": "top 10 with a recall target of 0.98; what comes short of top 10 is searched again, in the end exactly",
         "estimated_matches": None,
         "graphs": 2,
         "tail": 100,
@@ -60,7 +60,7 @@ def test_options_are_those_of_the_query(indexes: Indexes) -> None:
         ('{"n": 7}', "exact", "the filter is first: at most 1577 matches"),
         (
             '{"n": {"$gte": 3}}',
-            "approximate, with hnsw.ef_search = 160",
+            "approximate, with hnsw.ef_search = 160, hnsw.iterative_scan = relaxed_order",
             "up to 1577 matches the filter would be first",
         ),
     ],
@@ -85,7 +85,7 @@ def test_without_a_graph_searches_are_exact(indexes: Indexes, name: str) -> None
 def test_people_read_sql_parameters_and_plan(indexes: Indexes) -> None:
     text = indexes.command("explain", "media/movies", "--analyze", "--filter", '{"n": {"$gte": 3}}')
     summary, sql, parameters, plan = text.split("\n\n")
-    assert "strategy           approximate, with hnsw.ef_search = 160\n" in summary
+    assert "approximate, with hnsw.ef_search = 160, hnsw.iterative_scan = relaxed_order\n" in summary
     assert sql.startswith("SELECT ")
     assert parameters.splitlines()[1] == '$2  $."n" >= 3'
     assert "Index Scan using hnsw_1_1 on index_1" in plan

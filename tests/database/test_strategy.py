@@ -2,7 +2,15 @@ import pytest
 
 from app.database.catalog import Graph
 from app.database.graphs import DRAFT_EF_CONSTRUCTION, FINAL_EF_CONSTRUCTION
-from app.database.strategy import MAX_EF_SEARCH, Approximate, Exact, choose, ef_search, filter_first_up_to
+from app.database.strategy import (
+    MAX_EF_SEARCH,
+    Approximate,
+    Exact,
+    choose,
+    ef_search,
+    filter_first_up_to,
+    more_thorough,
+)
 
 GOOD = Graph(1, 0, 63_667, FINAL_EF_CONSTRUCTION, 63_666)
 DRAFT = Graph(1, 0, 63_667, DRAFT_EF_CONSTRUCTION, 63_666)
@@ -48,7 +56,7 @@ def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
 ) -> None:
     """None is exact."""
     match choose(graphs, matches, 10, 0.98):
-        case Approximate(ef):
+        case Approximate(ef, _):
             assert ef == expected
         case Exact(why):
             assert (expected, bool(why)) == (None, True)
@@ -57,3 +65,11 @@ def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
 @pytest.mark.parametrize(("vectors", "line"), [(10_000, 2_500), (63_666, 5_546), (1_000_000, 20_500)])
 def test_the_line_between_both_moves_with_the_root_of_the_vectors(vectors: int, line: int) -> None:
     assert filter_first_up_to(vectors) == line
+
+
+def test_what_comes_short_is_searched_further_in_the_graph_and_then_exactly() -> None:
+    unfiltered = choose((GOOD,), None, 10, 0.98)
+    assert unfiltered == Approximate(160)
+    assert more_thorough(Approximate(160)) == Approximate(160, iterative=True)
+    assert isinstance(more_thorough(Approximate(160, iterative=True)), Exact)
+    assert choose((GOOD,), 63_666, 10, 0.98) == Approximate(160, iterative=True)
