@@ -72,8 +72,9 @@ class Authentication(Struct, frozen=True):
         event.access_key_id = authorization.credential.access_key_id[:128]
         key = await self._access_key(authorization)
         body = await wire.read_body(request, receive)
+        asked = self.cache.ask()  # on its way while the signature is verified
         sigv4.verify(request, authorization, key.secret_access_key, body.sha256)
-        await self.cache.refresh()
+        await self.cache.refresh(asked)
         if (current := await self._access_key(authorization)) is not key:
             sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
         event.principal, event.temporary = current.principal, current.token_hash is not None

@@ -4,6 +4,7 @@
 worker.
 """
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.access_keys import AccessKey, open_access_key
 from app.arns import IndexArn, VectorBucketArn
 from app.database import access_keys, catalog, identity, kms_keys
-from app.database.engine import Database
+from app.database.engine import Database, translated
 from app.database.generation import Generation, Generations
 from app.database.kms_keys import KmsKey
 from app.encryption import DEFAULT
@@ -62,9 +63,15 @@ class CatalogCache:
         self._facts: dict[tuple[str, object], object] = {}
         self._indexes: dict[IndexArn, catalog.Index | None] = {}
 
-    async def refresh(self) -> None:
-        """All that is asked for from now on is at least as new as this call."""
-        current, seen = await self._generations.read(), self._seen
+    def ask(self) -> asyncio.Future[Generation]:
+        """For `refresh`: sent now, and awaited when there is nothing else left to do."""
+        return self._generations.ask()
+
+    async def refresh(self, asked: asyncio.Future[Generation] | None = None) -> None:
+        """All that is asked for from now on is at least as new as this call, or as that of `ask`."""
+        with translated():
+            current = await (asked or self.ask())
+        seen = self._seen
         if current <= seen:
             return
         self._seen = current

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from app.database.engine import translated
+from app.database.prepared_read import PreparedRead, Row
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 5  # for a read; and, if that fails, for another over a new connection
 _SELECT = "SELECT access, indexes FROM s3_vectors.catalog_generation"
 
 
@@ -27,65 +27,66 @@ class Generations:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: psycopg.AsyncConnection[tuple[int, int]] | None = None
+        self._read: PreparedRead | None = None
         self._connections = 0
-        self._reading = asyncio.Lock()
-        self._followers: list[asyncio.Future[Generation | None]] | None = None
+        self._reading: asyncio.Future[Generation] | None = None
+        self._next: asyncio.Future[Generation] | None = None
+        self._reconnection: asyncio.Task[None] | None = None
 
-    async def read(self) -> Generation:
-        """At least as new as this call: who comes while a read waits to begin shares it, but not one that has begun."""
-        while self._followers is not None:
-            follower: asyncio.Future[Generation | None] = asyncio.get_running_loop().create_future()
-            self._followers.append(follower)
-            if (shared := await follower) is not None:
-                return shared
-        return await self._lead()
+    def ask(self) -> asyncio.Future[Generation]:
+        """Sent as soon as may be, so that the answer comes while the request is looked at.
 
-    async def _lead(self) -> Generation:
-        """Reads for all that have come until it begins; if it is cancelled, one of them leads instead."""
-        followers: list[asyncio.Future[Generation | None]] = []
-        self._followers, generation, failure = followers, None, None
-        try:
-            with translated():
-                generation = await self._read()
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            if self._followers is followers:
-                self._followers = None
-            for follower in followers:
-                if not follower.done():
-                    follower.set_exception(failure) if failure else follower.set_result(generation)
-        return generation
+        At least as new as this call: who comes while a read waits to begin shares it, but not one that has begun.
+        Raises psycopg.Error when it is awaited.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            self._next.add_done_callback(asyncio.Future.exception)  # a request that was refused does not look at it
+        asked = self._next
+        if self._reading is None:
+            self._begin()
+        return asyncio.shield(asked)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        if self._reconnection is not None:
+            await self._reconnection
+        if self._read is not None:
+            self._read.close()
 
-    async def _read(self) -> Generation:
-        async with self._reading:
-            self._followers = None  # who comes from now on needs a later read
-            try:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    try:
-                        return await self._select()
-                    except psycopg.OperationalError:  # PostgreSQL has been restarted, say
-                        return await self._select()
-            except TimeoutError as error:
-                raise psycopg.OperationalError("The generation of the catalog could not be read in time") from error
+    def _begin(self) -> None:
+        self._reading, self._next = self._next, None
+        if self._read is None:
+            self._reconnect()
+        else:
+            self._read.ask().add_done_callback(self._end)
 
-    async def _select(self) -> Generation:
-        if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, prepare_threshold=0)
-            self._connections += 1
-        connection, self._connection = self._connection, None  # back again only if nothing went wrong
+    def _end(self, answer: asyncio.Future[Row]) -> None:
+        if answer.exception() is None:
+            self._settle(answer.result())
+        else:  # PostgreSQL has been restarted, say
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        self._read, self._reconnection = None, asyncio.create_task(self._read_anew())
+
+    async def _read_anew(self) -> None:
         try:
-            row = await (await connection.execute(_SELECT, binary=True)).fetchone()
-        except BaseException:
-            await connection.close()
-            raise
-        self._connection = connection
-        if row is None:
-            raise psycopg.OperationalError("s3_vectors.catalog_generation is empty")
-        return Generation(self._connections, *row)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                self._read = await PreparedRead.connect(self._url, _SELECT, TIMEOUT_SECONDS)
+            self._connections += 1
+            self._settle(await self._read.ask())
+        except (psycopg.Error, TimeoutError) as error:
+            self._settle(
+                error if isinstance(error, psycopg.Error) else psycopg.OperationalError("No connection in time")
+            )
+
+    def _settle(self, outcome: Row | psycopg.Error) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            match outcome:
+                case psycopg.Error():
+                    reading.set_exception(outcome)
+                case access, indexes:
+                    reading.set_result(Generation(self._connections, access, indexes))
+        if self._next is not None:
+            self._begin()

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 
+import app.database.generation
 from app.database.generation import Generations
-from app.errors import ServiceUnavailableException
 from tests.database.conftest import Library
 
 # A row of everything that servers keep.
@@ -129,29 +129,29 @@ def test_what_does_not_leaves_it(url: str, statement: str) -> None:
 
 
 async def test_a_change_counts_with_its_commit_and_not_before(url: str, generation: Generations) -> None:
-    before = (await generation.read()).access
+    before = (await generation.ask()).access
     with psycopg.connect(url) as connection:
         connection.execute(CHANGE)
-        assert (await generation.read()).access == before
+        assert (await generation.ask()).access == before
         connection.rollback()
-        assert (await generation.read()).access == before
+        assert (await generation.ask()).access == before
         connection.execute(CHANGE)
         connection.commit()
-        assert (await generation.read()).access == before + 1
+        assert (await generation.ask()).access == before + 1
 
 
 async def test_indexes_come_and_go_by_a_number_of_their_own(library: Library, own_database_url: str) -> None:
     """A load that creates many indexes does not make every worker read all policies again."""
     generation = Generations(own_database_url)
-    before = await generation.read()
+    before = await generation.ask()
     await library.create_index(2)
-    after = await generation.read()
+    after = await generation.ask()
     assert (after.access, after.indexes > before.indexes) == (before.access, True)
     await generation.close()
 
 
 async def test_it_is_read_again_when_its_backend_is_gone(url: str, generation: Generations) -> None:
-    before = await generation.read()
+    before = await generation.ask()
     for round_ in (1, 2):
         execute(
             url,
@@ -159,25 +159,23 @@ async def test_it_is_read_again_when_its_backend_is_gone(url: str, generation: G
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
         execute(url, CHANGE)
-        now = await generation.read()
+        now = await generation.ask()
         assert (now.connection, now.access) == (before.connection + round_, before.access + round_)
 
 
 async def test_reads_at_once_are_all_as_new_as_their_calls(url: str, generation: Generations) -> None:
-    before = await generation.read()
-    early = [asyncio.create_task(generation.read()) for _ in range(20)]
-    await asyncio.sleep(0)
+    before = await generation.ask()
+    early = [generation.ask() for _ in range(20)]
     execute(url, CHANGE)
-    late = await asyncio.gather(*(generation.read() for _ in range(20)))
+    late = await asyncio.gather(*(generation.ask() for _ in range(20)))
     changed = before._replace(access=before.access + 1)
     assert set(late) == {changed}
     assert set(await asyncio.gather(*early)) <= {before, changed}
 
 
 async def test_a_reader_who_goes_away_takes_nobody_with_him(generation: Generations) -> None:
-    expected = await generation.read()
-    readers = [asyncio.create_task(generation.read()) for _ in range(5)]
-    await asyncio.sleep(0)
+    expected = await generation.ask()
+    readers = [generation.ask() for _ in range(5)]
     readers[0].cancel()
     with pytest.raises(asyncio.CancelledError):
         await readers[0]
@@ -187,5 +185,27 @@ async def test_a_reader_who_goes_away_takes_nobody_with_him(generation: Generati
 
 async def test_without_postgresql_the_answer_is_to_try_again() -> None:
     generation = Generations("postgresql://127.0.0.1:1/none")
-    with pytest.raises(ServiceUnavailableException):
-        await generation.read()
+    with pytest.raises(psycopg.OperationalError):
+        await generation.ask()
+
+
+async def test_whoever_asks_and_does_not_wait_leaves_nothing_behind(url: str) -> None:
+    generation = Generations(url)
+    generation.ask()
+    await generation.close()
+    lost = Generations("postgresql://127.0.0.1:1/none")
+    lost.ask()
+    await lost.close()
+
+
+async def test_a_server_that_is_silent_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.database.generation, "TIMEOUT_SECONDS", 0.3)
+    generation = Generations(url)
+    await generation.ask()
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK s3_vectors.catalog_generation")
+        with pytest.raises(psycopg.OperationalError, match="in time"):
+            await generation.ask()
+        connection.rollback()
+    await generation.ask()
+    await generation.close()
