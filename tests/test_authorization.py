@@ -124,6 +124,10 @@ def present(s3vectors: Any, request: pytest.FixtureRequest) -> Iterator[str]:
             continue
 
 
+# A bucket policy as many have it, under which a stranger must not learn from a denial that there is the bucket.
+DENYING = policy(deny("s3vectors:*", "*", Principal="*", Condition={"Bool": {"aws:SecureTransport": "false"}}))
+
+
 @pytest.fixture(scope="module")
 def stranger(endpoint: str, settings: Settings) -> Any:
     """A user of the server's own account whom no policy allows anything."""
@@ -185,6 +189,25 @@ def test_a_user_without_policy_learns_nothing(name: str, present: str, stranger:
         f" because no identity-based policy allows the {first_action} action"
     )
     assert (*not_there[:2], not_there[2].replace(absent, present)) == there[:3]
+
+
+@pytest.mark.parametrize("name", ["GetVectorBucket by ARN", "GetIndex by ARN", "ListTagsForResource"])
+def test_a_deny_in_a_bucket_policy_tells_strangers_nothing(
+    name: str, present: str, s3vectors: Any, stranger: Any, endpoint: str, identities: Identities
+) -> None:
+    """Neither those of the account whom nothing lets in, nor those of another whom the bucket policy does not."""
+    s3vectors.put_vector_bucket_policy(vectorBucketName=present, policy=DENYING)
+    foreign, call, absent = identities.account(), CALLS[name], f"absent-{uuid4().hex}"
+    others = (identities.root(foreign), identities.user(foreign, "ana", EVERYTHING), identities.user(foreign, "eve"))
+
+    def told(asking: Any, bucket: str) -> tuple[int, str, str]:
+        return refusal(lambda: getattr(asking, call.operation)(**call.on(bucket)))[:3]
+
+    for asking in (stranger, *(client(endpoint, **key) for key in others)):
+        status, code, message = told(asking, present)
+        assert (status, code) == (403, "AccessDeniedException")
+        assert message.replace(present, absent) == told(asking, absent)[2]
+    s3vectors.delete_vector_bucket_policy(vectorBucketName=present)
 
 
 @calls
