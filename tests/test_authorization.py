@@ -413,6 +413,57 @@ def test_conditions_know_the_request(
         assert refusal(lambda: asking.get_index(**tagged))[:2] == (403, "AccessDeniedException")
 
 
+# Each row: what policies say of temporary credentials, and whether they, and those that last, may get the index.
+OF_SESSIONS: dict[str, tuple[dict[str, Any], bool, bool]] = {
+    "only without": (allow("*", "*", Condition={"Null": {"aws:TokenIssueTime": "true"}}), False, True),
+    "only with": (allow("*", "*", Condition={"Null": {"aws:TokenIssueTime": "false"}}), True, False),
+    "older ones revoked": (
+        deny("*", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": "2100-01-01"}}),
+        False,
+        True,
+    ),
+    "those before the last": (
+        deny("*", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": "2026-01-01"}}),
+        True,
+        True,
+    ),
+    "without a second factor": (
+        deny("*", "*", Condition={"Bool": {"aws:MultiFactorAuthPresent": "false"}}),
+        False,
+        True,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def temporary(endpoint: str, settings: Settings) -> tuple[str, Any]:
+    name = f"user-{uuid4().hex[:8]}"
+    return name, client(endpoint, **Identities(settings).session("000000000000", name))
+
+
+@pytest.mark.parametrize(("statement", "for_temporary", "for_lasting"), OF_SESSIONS.values(), ids=OF_SESSIONS)
+def test_conditions_know_temporary_credentials(
+    tagged: dict[str, str],
+    temporary: tuple[str, Any],
+    conditional: tuple[str, Any],
+    identities: Identities,
+    statement: dict[str, Any],
+    for_temporary: bool,  # noqa: FBT001
+    for_lasting: bool,  # noqa: FBT001
+) -> None:
+    allowing = [EVERYTHING] if statement["Effect"] == "Deny" else []
+
+    def may(name: str, asking: Any) -> bool:
+        identities.put_policy("000000000000", name, statement, *allowing)
+        try:
+            asking.get_index(**tagged)
+        except asking.exceptions.AccessDeniedException:
+            return False
+        return True
+
+    assert (may(*temporary), may(*conditional)) == (for_temporary, for_lasting)
+
+
 KMS = "arn:aws:kms:us-east-1:000000000000:key/1"
 ASKED = {
     "tag allowed": ({"tags": {"team": "red"}}, "StringEquals", "aws:RequestTag/team", "red", True),
