@@ -20,6 +20,7 @@ READ_ONLY = ("Get", "List", "Query")
 MAX_TEXT = 1024
 MAX_PARAMETERS_BYTES = 100 * 1024
 OMITTED = {"omitted": True}
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Event(Struct):
@@ -55,7 +56,7 @@ def record(event: Event) -> dict[str, Any]:
     members = {
         "eventVersion": "1.11",
         "userIdentity": _user_identity(event),
-        "eventTime": event.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventTime": event.time.strftime(TIME),
         "eventSource": f"{event.source}.amazonaws.com",
         "eventName": event.name or "Unknown",
         "awsRegion": event.region,
@@ -83,7 +84,7 @@ def _user_identity(event: Event) -> dict[str, Any]:
     principal = event.principal
     if principal is None:
         return {"type": "Unknown"} | ({"accessKeyId": event.access_key_id} if event.access_key_id else {})
-    identity = {
+    identity: dict[str, Any] = {
         "type": "Root" if principal.is_root else "IAMUser",
         "principalId": principal.user_id,
         "arn": principal.arn,
@@ -92,7 +93,10 @@ def _user_identity(event: Event) -> dict[str, Any]:
     }
     if principal.user_name:
         identity["userName"] = principal.user_name
-    return identity | ({"sessionContext": {"attributes": {}}} if event.temporary else {})
+    if event.temporary and principal.token_issue_time:
+        issued = principal.token_issue_time.strftime(TIME)
+        identity["sessionContext"] = {"attributes": {"creationDate": issued, "mfaAuthenticated": "false"}}
+    return identity
 
 
 def _parameters(event: Event) -> dict[str, Any] | None:

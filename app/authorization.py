@@ -79,7 +79,10 @@ def _denied(request: AccessRequest, decision: Decision) -> AccessDeniedException
 
 
 def _reason(decision: Decision, action: str) -> str:
+    """To whoever nothing lets in, a Deny of the bucket policy would tell that there is such a bucket."""
     match decision:
+        case ExplicitDeny("resource-based", _, ImplicitDeny() as otherwise):
+            return _reason(otherwise, action)
         case ExplicitDeny(source):
             return f"with an explicit deny in {'an' if source[0] in 'aeiou' else 'a'} {source} policy"
         case ImplicitDeny(source):

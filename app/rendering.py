@@ -27,6 +27,9 @@ class Answer(Struct, frozen=True):
 
 
 def render(error: S3VectorsError, event: Event) -> Answer:
+    # Tracebacks hold the frames, those the body and this event, and the event the error: a circle that only the garbage
+    # collector would break, long after.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
     event.error = error
     headers = {"x-amzn-errortype": type(error).__name__, "content-type": "application/json"}
     if error.status_code in (429, 503):  # SDKs read the first, in milliseconds, before they back off

@@ -45,7 +45,7 @@ def peer_of(request: SignedRequest, socket_peer: str, scheme: str, trusted: Netw
 
 def request_context(principal: Principal, peer: Peer, user_agent: str | None, region: str, now: datetime) -> Context:
     context: dict[str, str | tuple[str, ...]] = {
-        "aws:currenttime": now.isoformat("T", "seconds").replace("+00:00", "Z"),
+        "aws:currenttime": _timestamp(now),
         "aws:epochtime": str(int(now.timestamp())),
         "aws:principalaccount": principal.account_id,
         "aws:principalarn": principal.arn,
@@ -57,11 +57,18 @@ def request_context(principal: Principal, peer: Peer, user_agent: str | None, re
     }
     if principal.user_name is not None:
         context["aws:username"] = principal.user_name
+    if principal.token_issue_time is not None:  # keys of temporary credentials alone, as at AWS
+        context["aws:tokenissuetime"] = _timestamp(principal.token_issue_time)
+        context["aws:multifactorauthpresent"] = "false"
     if peer.address is not None:
         context["aws:sourceip"] = str(peer.address)
     if user_agent is not None:
         context["aws:useragent"] = user_agent
     return context
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.isoformat("T", "seconds").replace("+00:00", "Z")
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from app.request_context import Networks, parse_networks
 from app.unprivileged import closed_folder, unprivileged_user
@@ -94,6 +96,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         if sum(map(bool, settings.key_encryption_key_sources)) > 1:
             raise InvalidSetting(f"{variable('key_encryption_key')} and its _FILE and _COMMAND exclude each other.")
         settings.trusted_networks  # noqa: B018 - refused now rather than by every worker
+        if not is_understood(settings.database_url or ""):
+            raise InvalidSetting(f"{variable('database_url')} must be {description('database_url')}.")
         return settings
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
@@ -101,6 +105,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+def is_understood(database_url: str) -> bool:
+    """Asked here, because libpq repeats what it does not understand: a password, or what of one it takes for a port."""
+    try:
+        port = conninfo_to_dict(database_url).get("port", "")
+    except ProgrammingError:
+        return False
+    return re.fullmatch("[0-9,]*", str(port)) is not None
 
 
 def variable(name: str) -> str:

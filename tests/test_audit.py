@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -410,6 +411,11 @@ def test_users_are_named(story: Story, who: str, operation: str, error: str, exp
     assert identity["principalId"] not in ("", ACCOUNT)
     assert identity["accessKeyId"] == story.access_key_ids[who]
     assert ("sessionContext" in identity) is (who == "session")
+    if who == "session":
+        attributes = identity["sessionContext"]["attributes"]
+        assert attributes["mfaAuthenticated"] == "false"
+        issued, asked = (datetime.fromisoformat(time) for time in (attributes["creationDate"], record["eventTime"]))
+        assert timedelta() <= asked - issued < timedelta(hours=1)
 
 
 @pytest.mark.parametrize("operation", ["QueryVectors", "ListVectorBuckets", "Unknown"])

@@ -124,6 +124,10 @@ def present(s3vectors: Any, request: pytest.FixtureRequest) -> Iterator[str]:
             continue
 
 
+# A bucket policy as many have it, under which a stranger must not learn from a denial that there is the bucket.
+DENYING = policy(deny("s3vectors:*", "*", Principal="*", Condition={"Bool": {"aws:SecureTransport": "false"}}))
+
+
 @pytest.fixture(scope="module")
 def stranger(endpoint: str, settings: Settings) -> Any:
     """A user of the server's own account whom no policy allows anything."""
@@ -185,6 +189,25 @@ def test_a_user_without_policy_learns_nothing(name: str, present: str, stranger:
         f" because no identity-based policy allows the {first_action} action"
     )
     assert (*not_there[:2], not_there[2].replace(absent, present)) == there[:3]
+
+
+@pytest.mark.parametrize("name", ["GetVectorBucket by ARN", "GetIndex by ARN", "ListTagsForResource"])
+def test_a_deny_in_a_bucket_policy_tells_strangers_nothing(
+    name: str, present: str, s3vectors: Any, stranger: Any, endpoint: str, identities: Identities
+) -> None:
+    """Neither those of the account whom nothing lets in, nor those of another whom the bucket policy does not."""
+    s3vectors.put_vector_bucket_policy(vectorBucketName=present, policy=DENYING)
+    foreign, call, absent = identities.account(), CALLS[name], f"absent-{uuid4().hex}"
+    others = (identities.root(foreign), identities.user(foreign, "ana", EVERYTHING), identities.user(foreign, "eve"))
+
+    def told(asking: Any, bucket: str) -> tuple[int, str, str]:
+        return refusal(lambda: getattr(asking, call.operation)(**call.on(bucket)))[:3]
+
+    for asking in (stranger, *(client(endpoint, **key) for key in others)):
+        status, code, message = told(asking, present)
+        assert (status, code) == (403, "AccessDeniedException")
+        assert message.replace(present, absent) == told(asking, absent)[2]
+    s3vectors.delete_vector_bucket_policy(vectorBucketName=present)
 
 
 @calls
@@ -388,6 +411,57 @@ def test_conditions_know_the_request(
         asking.get_index(**tagged)
     else:
         assert refusal(lambda: asking.get_index(**tagged))[:2] == (403, "AccessDeniedException")
+
+
+# Each row: what policies say of temporary credentials, and whether they, and those that last, may get the index.
+OF_SESSIONS: dict[str, tuple[dict[str, Any], bool, bool]] = {
+    "only without": (allow("*", "*", Condition={"Null": {"aws:TokenIssueTime": "true"}}), False, True),
+    "only with": (allow("*", "*", Condition={"Null": {"aws:TokenIssueTime": "false"}}), True, False),
+    "older ones revoked": (
+        deny("*", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": "2100-01-01"}}),
+        False,
+        True,
+    ),
+    "those before the last": (
+        deny("*", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": "2026-01-01"}}),
+        True,
+        True,
+    ),
+    "without a second factor": (
+        deny("*", "*", Condition={"Bool": {"aws:MultiFactorAuthPresent": "false"}}),
+        False,
+        True,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def temporary(endpoint: str, settings: Settings) -> tuple[str, Any]:
+    name = f"user-{uuid4().hex[:8]}"
+    return name, client(endpoint, **Identities(settings).session("000000000000", name))
+
+
+@pytest.mark.parametrize(("statement", "for_temporary", "for_lasting"), OF_SESSIONS.values(), ids=OF_SESSIONS)
+def test_conditions_know_temporary_credentials(
+    tagged: dict[str, str],
+    temporary: tuple[str, Any],
+    conditional: tuple[str, Any],
+    identities: Identities,
+    statement: dict[str, Any],
+    for_temporary: bool,  # noqa: FBT001
+    for_lasting: bool,  # noqa: FBT001
+) -> None:
+    allowing = [EVERYTHING] if statement["Effect"] == "Deny" else []
+
+    def may(name: str, asking: Any) -> bool:
+        identities.put_policy("000000000000", name, statement, *allowing)
+        try:
+            asking.get_index(**tagged)
+        except asking.exceptions.AccessDeniedException:
+            return False
+        return True
+
+    assert (may(*temporary), may(*conditional)) == (for_temporary, for_lasting)
 
 
 KMS = "arn:aws:kms:us-east-1:000000000000:key/1"

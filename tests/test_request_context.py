@@ -166,6 +166,14 @@ def test_the_keys_of_a_user() -> None:
     }
 
 
+def test_the_keys_of_temporary_credentials() -> None:
+    session = msgspec.structs.replace(ANN, token_issue_time=datetime(2026, 3, 4, 5, 0, 0, 999_999, tzinfo=UTC))
+    lasting, temporary = (request_context(who, PEER, "", "eu-west-1", NOW) for who in (ANN, session))
+    own = {"aws:tokenissuetime": "2026-03-04T05:00:00Z", "aws:multifactorauthpresent": "false"}
+    assert temporary == {**lasting, **own}
+    assert not own.keys() & lasting.keys()
+
+
 def test_what_a_request_does_not_have_is_absent() -> None:
     context = request_context(root_user(ACCOUNT), Peer(None, secure=False), None, "eu-west-1", NOW)
     assert not {"aws:sourceip", "aws:useragent", "aws:username"} & context.keys()
@@ -173,7 +181,7 @@ def test_what_a_request_does_not_have_is_absent() -> None:
 
 
 def test_the_keys_are_those_that_policies_may_name() -> None:
-    context = request_context(ANN, PEER, "", "eu-west-1", NOW)
+    context = request_context(msgspec.structs.replace(ANN, token_issue_time=NOW), PEER, "", "eu-west-1", NOW)
     keys = {key for key in context if not key.startswith("aws:principaltag/")}
     of_resources = {"aws:resourceaccount", "s3vectors:ssetype", "s3vectors:kmskeyarn"}
     assert keys == SINGLE_VALUED - of_resources

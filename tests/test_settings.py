@@ -22,6 +22,11 @@ def test_defaults() -> None:
     ("name", "text", "value"),
     [
         ("DATABASE_URL", "postgresql://db/vectors", "postgresql://db/vectors"),
+        (
+            "DATABASE_URL",
+            "postgres://a:b%2Fc@[::1]:1,h:5432/d?sslmode=require",
+            "postgres://a:b%2Fc@[::1]:1,h:5432/d?sslmode=require",
+        ),
         ("DATA_DIR", "/srv/vectors", Path("/srv/vectors")),
         ("PORT", "80", 80),
         ("ACCOUNT_ID", "012345678901", "012345678901"),
@@ -39,6 +44,10 @@ def test_a_variable_becomes_a_value(name: str, text: str, value: object) -> None
     ("name", "text", "expected"),
     [
         ("DATABASE_URL", "mysql://db", "a URL as postgresql://host/name"),
+        ("DATABASE_URL", "postgresql://a:hidden@[::1/c", "a URL as postgresql://host/name"),
+        ("DATABASE_URL", "postgresql://a:hidden@b/c?pool=9", "a URL as postgresql://host/name"),
+        ("DATABASE_URL", "postgresql://a:hid%zzden@b/c", "a URL as postgresql://host/name"),
+        ("DATABASE_URL", "postgresql://a:hidden/hidden@b/c", "a URL as postgresql://host/name"),
         ("PORT", "http", "a port, 1 to 65535"),
         ("PORT", "0", "a port, 1 to 65535"),
         ("PORT", "65536", "a port, 1 to 65535"),

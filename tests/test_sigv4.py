@@ -321,14 +321,12 @@ def changes_of_signed_header(name: str) -> dict[str, Sent]:
 
 SIGNED = ["content-type", "host", "x-amz-content-sha256", "x-amz-date", "x-amz-meta"]
 SIGNATURE = POST.header("authorization").rpartition("=")[2]
+PATH = UNTAG.request.raw_path.decode()
 FORGERIES = {
     **{f"signature-byte-{at}": POST.replaced("authorization", SIGNATURE, bumped(SIGNATURE, at)) for at in range(64)},
     **{name: forgery for header in SIGNED for name, forgery in changes_of_signed_header(header).items()},
-    **{
-        f"path-byte-{at}": UNTAG.changed(raw_path=UNTAG.request.raw_path[:at] + b"~" + UNTAG.request.raw_path[at + 1 :])
-        for at in range(1, len(UNTAG.request.raw_path))
-        if UNTAG.request.raw_path[at - 1 : at] != b"%" and UNTAG.request.raw_path[at - 2 : at - 1] != b"%"
-    },
+    **{f"path-byte-{at}": UNTAG.changed(raw_path=bumped(PATH, at).encode()) for at in range(1, len(PATH))},
+    **{f"body-byte-{at}": Sent(POST.request, BODY[:at] + b"~" + BODY[at + 1 :]) for at in range(len(BODY))},
     "signature-empty": POST.replaced("authorization", SIGNATURE, ""),
     "signature-shorter": POST.replaced("authorization", SIGNATURE, SIGNATURE[:-1]),
     "signature-longer": POST.replaced("authorization", SIGNATURE, f"{SIGNATURE}0"),
@@ -349,7 +347,6 @@ FORGERIES = {
     "query-blank-as-plus": UNTAG.changed(query=UNTAG.request.query.replace(b"%20", b"+")),
     "query-plus-as-blank": UNTAG.changed(query=UNTAG.request.query.replace(b"%2B", b"%20")),
     "presigned-besides": POST.changed(query=b"X-Amz-Algorithm=AWS4-HMAC-SHA256"),
-    "body-byte": Sent(POST.request, BODY.replace(b"m", b"n")),
     "body-byte-of-undeclared-hash": Sent(GENUINE["post-unicode"].request, BODY.replace(b"m", b"n")),
     "body-dropped": Sent(POST.request),
     "body-added": Sent(GENUINE["get-tags"].request, b"{}"),

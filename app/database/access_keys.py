@@ -3,10 +3,11 @@
 Secrets are sealed, and session tokens hashed, before they come here.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -76,9 +77,12 @@ async def find_access_key(connection: AsyncConnection, access_key_id: str) -> Se
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
         return None
+    principal = principal_of(row) if row.user_id else root_user(row.account_id)
+    if row.token_hash is not None:
+        principal = replace(principal, token_issue_time=row.creation_time.astimezone(UTC))
     return SealedAccessKey(
         access_key_id=row.access_key_id,
-        principal=principal_of(row) if row.user_id else root_user(row.account_id),
+        principal=principal,
         status=row.status,
         sealed_secret=row.sealed_secret,
         account_data_key=WrappedKey(row.kek_id, row.data_key),

@@ -18,6 +18,7 @@ MULTIVALUED = frozenset({"aws:tagkeys"})
 SINGLE_VALUED = frozenset({
     "aws:currenttime",
     "aws:epochtime",
+    "aws:multifactorauthpresent",
     "aws:principalaccount",
     "aws:principalarn",
     "aws:principaltype",
@@ -25,6 +26,7 @@ SINGLE_VALUED = frozenset({
     "aws:resourceaccount",
     "aws:securetransport",
     "aws:sourceip",
+    "aws:tokenissuetime",
     "aws:useragent",
     "aws:userid",
     "aws:username",
@@ -41,7 +43,6 @@ NEVER_PRESENT = frozenset({
     "aws:calledvialast",
     "aws:federatedprovider",
     "aws:multifactorauthage",
-    "aws:multifactorauthpresent",
     "aws:principalisawsservice",
     "aws:principalorgid",
     "aws:principalorgpaths",
@@ -58,7 +59,6 @@ NEVER_PRESENT = frozenset({
     "aws:sourcevpc",
     "aws:sourcevpcarn",
     "aws:sourcevpce",
-    "aws:tokenissuetime",
     "aws:viaawsservice",
     "aws:vpcsourceip",
 })  # fmt: skip

@@ -126,7 +126,7 @@ def _parse_statement(kind: Kind, version: Version, user_ids: Mapping[str, str], 
         sid=_parse_sid(statement),
         effect=effect,
         actions=_parse_actions(statement),
-        resources=tuple(_parse_resource(text, version, negated=except_resources) for text in resources),
+        resources=tuple(_parse_resource(text, version) for text in resources),
         except_resources=except_resources,
         with_variables=any("${" in text for text in resources),
         principals=principals,
@@ -170,25 +170,25 @@ def _parse_principals(found: Any, user_ids: Mapping[str, str]) -> Principals:
     return parse_principals(_texts(found["AWS"], "Principal"), user_ids)
 
 
-def _parse_resource(text: str, version: Version, *, negated: bool) -> ResourceTest:
+def _parse_resource(text: str, version: Version) -> ResourceTest:
     if text == "*":
-        return lambda _, __: not negated
+        return lambda _, __: True
     if not _RESOURCE.fullmatch(text):
         raise InvalidPolicy(f"Resource {text!r} is not an ARN of {VENDOR}")
     template = parse_template(text, version, wildcards=True)
     if template.constant is None:
         if text.partition("${")[0].count(":") < SEGMENTS - 1:
             raise InvalidPolicy(f"Policy variables must stand behind the fifth colon of {text!r}")
-        return partial(_passes_rendered, template, negated=negated)
+        return partial(_matches_rendered, template)
     check_arn(template.constant)
     matches = arn_matcher(template.constant)
-    return lambda resource, _: matches(resource) is not negated
+    return lambda resource, _: matches(resource)
 
 
-def _passes_rendered(template: Template, resource: str, context: Context, *, negated: bool) -> bool:
-    """With a variable that has no value it cannot be told."""
+def _matches_rendered(template: Template, resource: str, context: Context) -> bool:
+    """With a variable that has no value it is no resource at all."""
     rendered = template.render(context)
-    return rendered is not None and arn_matcher(rendered)(resource) is not negated
+    return rendered is not None and arn_matcher(rendered)(resource)
 
 
 def _parse_conditions(block: Any, version: Version) -> Iterator[Condition]:

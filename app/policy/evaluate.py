@@ -20,15 +20,17 @@ class Allow(Struct, frozen=True):
     statement: Statement | None
 
 
-class ExplicitDeny(Struct, frozen=True):
-    source: Source
-    statement: Statement
-
-
 class ImplicitDeny(Struct, frozen=True):
     """No policy of this kind allows it."""
 
     source: Source
+
+
+class ExplicitDeny(Struct, frozen=True):
+    source: Source
+    statement: Statement
+    otherwise: Allow | ImplicitDeny
+    """What would have been decided without any Deny."""
 
 
 Decision = Allow | ExplicitDeny | ImplicitDeny
@@ -37,10 +39,17 @@ Decision = Allow | ExplicitDeny | ImplicitDeny
 def evaluate(request: AccessRequest, identity: Sequence[Policy], bucket: Policy | None) -> Decision:
     """`identity` are the policies of the principal, `bucket` is the one of the bucket that holds the resource."""
     buckets = [bucket] if bucket else []
+    otherwise = _without_deny(request, identity, buckets)
     if denying := _first(request, "Deny", identity, Statement.includes):
-        return ExplicitDeny("identity-based", denying)
+        return ExplicitDeny("identity-based", denying, otherwise)
     if denying := _first(request, "Deny", buckets, Statement.includes):
-        return ExplicitDeny("resource-based", denying)
+        return ExplicitDeny("resource-based", denying, otherwise)
+    return otherwise
+
+
+def _without_deny(
+    request: AccessRequest, identity: Sequence[Policy], buckets: Sequence[Policy]
+) -> Allow | ImplicitDeny:
     allowing = _first(request, "Allow", identity, Statement.names)
     by_identity = Allow("identity-based", allowing) if allowing or request.principal.is_root else None
     if request.principal.account_id == request.resource_account:

@@ -1,6 +1,7 @@
 """Condition operators: each makes of a value in a policy the test that a value of the request must pass.
 
-Sources: the IAM guide's page on condition operators; what it leaves open is in docs/compatibility.md.
+Sources: the IAM guide's pages on condition operators and on policy variables; what they leave open is in
+docs/compatibility.md.
 """
 
 import operator
@@ -54,7 +55,7 @@ def _text(
     wildcards: bool = False,
     negated: bool = False,
 ) -> Operator:
-    """A variable without a value fails the test, negated or not."""
+    """Nothing equals a variable without a value: the test fails, and the negated one passes."""
 
     def make_test(value: str, version: Version) -> Test:
         template = parse_template(value, version, wildcards=wildcards)
@@ -66,7 +67,7 @@ def _text(
 
         def test(actual: str, context: Context) -> bool:
             rendered = template.render(context)
-            return rendered is not None and make_matcher(rendered)(actual) is not negated
+            return (rendered is not None and make_matcher(rendered)(actual)) is not negated
 
         return test
 

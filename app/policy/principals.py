@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -20,6 +21,8 @@ class Principal(Struct, frozen=True):
     """Given once and to nobody else, unlike the name; the root user's is the account."""
     user_name: str | None = None
     tags: Mapping[str, str] = {}
+    token_issue_time: datetime | None = None
+    """In UTC, of temporary credentials."""
 
     @property
     def is_root(self) -> bool:

@@ -13,7 +13,7 @@ Effect = Literal["Allow", "Deny"]
 MAX_REMEMBERED = 1_000
 
 ResourceTest = Callable[[str, Context], bool]
-"""Of a Resource whether it is the one, of a NotResource whether it is another; one that cannot be told is neither."""
+"""Whether a Resource, or a NotResource, lists this one."""
 
 
 class AccessRequest(Struct, frozen=True):
@@ -60,9 +60,9 @@ class Statement(Struct, frozen=True):
         return all(condition.holds(request.context) for condition in self.conditions)
 
     def _covers(self, request: AccessRequest) -> bool:
-        """One of Resource must pass, or all of NotResource."""
-        for passes in self.resources:
-            if passes(request.resource, request.context) is not self.except_resources:
+        """Resource must list it, or NotResource must not."""
+        for lists in self.resources:
+            if lists(request.resource, request.context):
                 return not self.except_resources
         return self.except_resources
 

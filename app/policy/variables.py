@@ -33,7 +33,7 @@ class Template(Struct, frozen=True):
         return "".join(texts) if len(texts) == len(self.parts) else None
 
     def render(self, context: Context) -> str | None:
-        """None when a variable has neither value nor default; what holds it then matches nothing."""
+        """None when a variable has neither value nor default; what holds it then is equal to nothing."""
         texts = [part if isinstance(part, str) else _value(part, context) for part in self.parts]
         return None if None in texts else "".join(filter(None, texts))
 

@@ -1,6 +1,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
 import pytest
 
@@ -75,6 +76,19 @@ async def test_a_key_is_found_with_its_owner_and_opens(database: Database, alice
     assert open_access_key(KEYS, found).secret_access_key == "K1"
     assert found.principal == principal
     assert dict(found.principal.tags) == ({"team": "red"} if owner == "alice" else {})
+
+
+async def test_a_temporary_key_is_found_with_the_time_of_its_issue(database: Database, alice: Principal) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    assert await create(database, alice, "T1", expiration_time=before + timedelta(hours=1))
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("SET LOCAL TIME ZONE 'Asia/Tokyo'")
+        found = await find_access_key(connection, "T1")
+    assert found
+    assert found.principal.token_issue_time
+    assert before < found.principal.token_issue_time < before + timedelta(minutes=10)
+    assert found.principal.token_issue_time.tzinfo is UTC
+    assert msgspec.structs.replace(found.principal, token_issue_time=None) == alice
 
 
 @pytest.mark.parametrize("owner", ["alice", "root"])

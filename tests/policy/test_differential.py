@@ -144,10 +144,12 @@ def escape_outside_of_like(of: Case) -> bool:
     return any(escape in value for values in found for value in values for escape in ("${*}", "${?}", "${$}"))
 
 
-def variable_without_value_in_an_arn(of: Case) -> bool:
-    """It fails every test, negated or not; the oracle has it so for texts, and not for ARNs."""
-    missing = "aws:username" not in of.context
-    return missing and any("${aws:username}" in value for _, values, _ in comparisons(of, "ArnNot") for value in values)
+def unlike_a_variable_without_value(of: Case) -> bool:
+    """Every text is, by the guide, and every resource; the oracle has it so for ARNs in conditions only."""
+    missing = [f"${{{key}}}" for key in ("aws:username", "aws:PrincipalTag/team") if not of.context.get(key.lower())]
+    excluded = [listed(statement.get("NotResource", [])) for statement in statements(of)]
+    found = [*excluded, *(values for _, values, _ in comparisons(of, "StringNot"))]
+    return any(variable in value for values in found for value in values for variable in missing)
 
 
 EXPLAINED: list[Callable[[Case], bool]] = [
@@ -164,7 +166,7 @@ EXPLAINED: list[Callable[[Case], bool]] = [
     address_of_the_other_family,
     ipv4_in_the_form_of_ipv6,
     escape_outside_of_like,
-    variable_without_value_in_an_arn,
+    unlike_a_variable_without_value,
 ]
 
 

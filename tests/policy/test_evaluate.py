@@ -148,9 +148,13 @@ NEGATED: dict[str, tuple[Document, bool]] = {
     "this resource": ({"Action": "*", "NotResource": [BUCKET, f"{BUCKET}/*"]}, False),
     "every resource": ({"Action": "*", "NotResource": "*"}, False),
     "a variable of another value": ({"Action": "*", "NotResource": f"{BUCKET}/index/${{aws:username}}"}, True),
-    "a variable without value": ({"Action": "*", "NotResource": f"{BUCKET}/index/${{aws:SourceVpc}}"}, False),
-    "a variable without value beside others": (
-        {"Action": "*", "NotResource": [BUCKET, f"{BUCKET}/${{aws:SourceVpc}}"]},
+    "a variable without value": ({"Action": "*", "NotResource": f"{BUCKET}/index/${{aws:SourceVpc}}"}, True),
+    "a variable without value beside this resource": (
+        {"Action": "*", "NotResource": [f"{BUCKET}/${{aws:SourceVpc}}", f"{BUCKET}/*"]},
+        False,
+    ),
+    "a variable without value in what is listed": (
+        {"Action": "*", "Resource": f"{BUCKET}/index/${{aws:SourceVpc}}*"},
         False,
     ),
     "a default": ({"Action": "*", "NotResource": f"{BUCKET}/index/${{aws:SourceVpc, 'novels'}}"}, False),

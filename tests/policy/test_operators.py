@@ -143,9 +143,11 @@ def test_values_refused_in_a_policy(operator: str, value: str) -> None:
 
 @pytest.mark.parametrize("operator", [o for o in OPERATORS if o.startswith(("String", "Arn"))])
 @pytest.mark.parametrize("actual", ["", "ana", ANA])
-def test_a_variable_without_value_fails_the_negated_too(operator: str, actual: str) -> None:
+@pytest.mark.parametrize("context", [{}, {"aws:username": ""}], ids=["missing", "empty"])
+def test_a_variable_without_value_equals_nothing(operator: str, actual: str, context: dict[str, str]) -> None:
+    """As the guide says: a Deny of whoever is not of the same team also denies whoever is of none."""
     test = OPERATORS[operator].make_test("arn:aws:iam::111122223333:user/${aws:username}", "2012-10-17")
-    assert not test(actual, {})
+    assert test(actual, context) is ("Not" in operator)
 
 
 @pytest.mark.parametrize(
