@@ -1,4 +1,4 @@
-"""One form for all logs, on standard error: our own through structlog, and those of granian."""
+"""One form for all logs, on standard error: our own through structlog, and those of uvicorn."""
 
 import logging
 import sys
@@ -31,13 +31,15 @@ def renderers(form: Format) -> list[Processor]:
     ]
 
 
-def granian_logs(form: Format) -> dict[str, Any]:
-    """For logging.config, which granian applies in each worker."""
+def server_logs(form: Format) -> dict[str, Any]:
+    """For logging.config, which uvicorn applies; below errors it tells only what strangers send."""
     return {
+        "version": 1,
+        "disable_existing_loggers": False,
         "formatters": {"ours": {"()": f"{__name__}.formatter", "form": form}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False}},
+        "loggers": {"uvicorn": {"level": "ERROR"}},
     }
 
 

@@ -1,6 +1,5 @@
 """The application: a request goes through telemetry, authentication, and the operation that its path names."""
 
-import os
 from datetime import timedelta
 from typing import cast
 
@@ -11,7 +10,6 @@ from app import sts
 from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
 from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
-from app.parent_death import die_with_parent
 from app.rendering import litestar_response
 from app.server import Server
 from app.settings import Settings
@@ -49,12 +47,6 @@ NAMES: dict[Route | None, str] = {
     for method in o.http_methods
     for path in o.paths
 }
-
-
-def application() -> Application:
-    """The factory that granian calls in each worker."""
-    die_with_parent()
-    return create_app(Settings.from_environment(os.environ))
 
 
 def create_app(settings: Settings) -> Application:

@@ -1,18 +1,41 @@
-"""What granian runs in each worker process."""
+"""What runs in each worker process: the application behind uvicorn, on a socket that outlives the worker."""
 
-import atexit
 import os
-from typing import Any
+import socket
+import sys
 
-from app.logs import configure_logs
+import uvicorn
+
+from app.http_protocol import KEEP_ALIVE_SECONDS, HttpProtocol
+from app.logs import configure_logs, server_logs
+from app.parent_death import die_with_parent
 from app.settings import Settings
 
+DRAIN_SECONDS = 30
 
-def load_application() -> Any:
-    """Outside `app.cli`, and importing late, so that neither process loads what only the other needs."""
-    from app.main import application  # noqa: PLC0415
 
-    configure_logs(Settings.from_environment(os.environ))
-    # Granian's threads panic, now and then, when the interpreter is taken down around them; our lifespan is over then.
-    atexit.register(os._exit, 0)
-    return application()
+def run(listener: socket.socket) -> None:
+    """Until SIGTERM or SIGINT; requests that have come are answered then."""
+    die_with_parent()
+    # Importing late, so that the process which starts workers does not load what only they need.
+    from app.main import create_app  # noqa: PLC0415
+
+    settings = Settings.from_environment(os.environ)
+    configure_logs(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        interface="asgi3",
+        loop="uvloop",
+        http=HttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=server_logs(settings.log_format),
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    sys.exit(not server.started)

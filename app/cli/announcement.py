@@ -13,7 +13,7 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to kno
 
 
 def announce_when_ready(settings: Settings, address: str, created: Credentials | None) -> None:
-    """The thread waits for the workers while the caller, as granian demands, runs them."""
+    """The thread waits for the workers while the caller, in the main thread, supervises them."""
     Thread(target=_announce, args=(settings, ANY_ADDRESS.get(address, address), created), daemon=True).start()
 
 

@@ -1,37 +1,31 @@
 """`pgs3vectors serve`: the database, then the HTTP workers; both end with this process."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import structlog
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server import MPServer as Granian  # what granian.Granian is where Python has a GIL
 
 from app.cli.announcement import announce_when_ready
 from app.cli.connection import catalog_at, prepare_database
+from app.cli.workers import Workers
 from app.credentials import Credentials, credentials_file, root_credentials
 from app.database.embedded import EmbeddedPostgres
 from app.database.embedded_binaries import EmbeddedError
-from app.logs import configure_logs, granian_logs
+from app.logs import configure_logs
 from app.settings import InvalidSetting, Settings, variable
-from app.worker import load_application
-
-DRAIN_SECONDS = 30
 
 log = structlog.get_logger()
 
 
 class PortTaken(Exception):
-    """Said before anything starts, since granian would share the port with the other server without a word."""
+    """Said before anything starts."""
 
 
 def serve(
@@ -44,15 +38,14 @@ def serve(
     export(host=host, port=port, data_dir=data_dir, workers=workers)
     settings = Settings.from_environment(os.environ)
     configure_logs(settings)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until granian has its own
-    address = free_address(settings)
-    with database(settings) as url:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the workers are supervised
+    with listening(settings) as listeners, database(settings) as url:
         prepare_database(url)
         asyncio.run(prepare_catalog(url, settings))
         created = prepare_credentials(settings)
         export(database_url=url, data_dir=settings.data_dir)
-        announce_when_ready(settings, address, created)
-        http_server(settings, address).serve(target_loader=load_application, wrap_loader=False)
+        announce_when_ready(settings, listeners[0].getsockname()[0], created)
+        Workers(listeners).supervise()
 
 
 def export(**values: object) -> None:
@@ -60,17 +53,31 @@ def export(**values: object) -> None:
     os.environ.update({variable(name): str(value) for name, value in values.items() if value is not None})
 
 
-def free_address(settings: Settings) -> str:
-    try:
-        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        socket.create_server(address[:2], family=family).close()
-    except socket.gaierror:
-        raise InvalidSetting(f"{variable('host')} must be an address to listen on.") from None
-    except OSError as error:
-        raise PortTaken(
-            f"Cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}."
-        ) from None
-    return str(address[0])
+@contextmanager
+def listening(settings: Settings) -> Iterator[list[socket.socket]]:
+    """A socket for each worker, bound but not yet open to connections."""
+    with ExitStack() as stack:
+        try:
+            family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+            # Another server would share its port with ours without a word, so one that shares with nobody comes first.
+            socket.create_server(address[:2], family=family).close()
+            listeners = [stack.enter_context(bound(family, address)) for _ in range(settings.workers)]
+        except socket.gaierror:
+            raise InvalidSetting(f"{variable('host')} must be an address to listen on.") from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise PortTaken(f"Cannot listen on {settings.host} port {settings.port}: {reason}.") from None
+        yield listeners
+
+
+def bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(address)
+    return listener
 
 
 @contextmanager
@@ -110,19 +117,3 @@ def prepare_credentials(settings: Settings) -> Credentials | None:
     credentials = root_credentials(settings)
     export(root_access_key_id=credentials.access_key_id, root_secret_access_key=credentials.secret_access_key)
     return None if known else credentials
-
-
-def http_server(settings: Settings, address: str) -> Granian:
-    multiprocessing.set_start_method("spawn", force=True)  # a fork would inherit PostgreSQL's lock files
-    return Granian(
-        target="app.main:application",
-        interface=Interfaces.ASGI,
-        address=address,
-        port=settings.port,
-        workers=settings.workers,
-        workers_kill_timeout=DRAIN_SECONDS,
-        respawn_failed_workers=True,
-        websockets=False,
-        log_level=LogLevels.warning,
-        log_dictconfig=granian_logs(settings.log_format),
-    )

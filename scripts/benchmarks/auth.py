@@ -149,7 +149,7 @@ def statement(i: int, statements: int) -> dict[str, Any]:
 
 
 def scope_of(secret: str, i: int) -> tuple[Scope, bytes]:
-    """As granian hands it over, with a vector of 384 numbers."""
+    """As uvicorn hands it over, with a vector of 384 numbers."""
     vector = [((i * 31 + j) % 997) / 997 for j in range(DIMENSION)]
     body = json.dumps({"indexArn": str(INDEX), "topK": 10, "queryVector": {"float32": vector}}).encode()
     request = AWSRequest("POST", "http://127.0.0.1:8787/QueryVectors", {"Content-Type": "application/json"}, body)

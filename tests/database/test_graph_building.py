@@ -110,9 +110,9 @@ async def test_a_graph_that_is_ready_counts_for_the_next_request(
     database: Database, index: Index, builder: Connection
 ) -> None:
     generations = Generations(database.url)
-    before = await generations.read()
+    before = await generations.ask()
     await build(builder, index, EVERYTHING)
-    after = await generations.read()
+    after = await generations.ask()
     await generations.close()
     assert (after.access, after.indexes > before.indexes) == (before.access, True)
 

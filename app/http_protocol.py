@@ -1,0 +1,102 @@
+"""HTTP/1.1 on a socket: uvicorn's parser, with bounds that cut off whoever is slow or never comes to the point.
+
+What it refuses never was a request: no operation, no signature, but an error in the form of the API all the same.
+"""
+
+from asyncio import TimerHandle, Transport
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.limits import MAX_HEADER_BYTES
+
+# For a request line and its headers to arrive, and for an answer to be taken; bodies have a deadline in `app.wire`.
+HEADER_DEADLINE_SECONDS = 30
+WRITE_DEADLINE_SECONDS = 60
+# Longer than clients keep an idle connection, so that it is they who close it and no request is on its way then.
+KEEP_ALIVE_SECONDS = 75
+# Where the parser stops; `app.wire` counts what a request may have, and has a better answer.
+MAX_HEAD_BYTES = 4 * MAX_HEADER_BYTES
+
+
+class Deadline:
+    """Nothing is said when it is over, to a client that has not asked or does not listen."""
+
+    def __init__(self, protocol: "HttpProtocol", seconds: float) -> None:
+        self._protocol = protocol
+        self._seconds = seconds
+        self._timer: TimerHandle | None = None
+
+    def begin(self) -> None:
+        self.end()
+        self._timer = self._protocol.loop.call_later(self._seconds, self._protocol.transport.abort)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = False
+        self._head_bytes = 0
+        self._head = Deadline(self, HEADER_DEADLINE_SECONDS)
+        self._writing = Deadline(self, WRITE_DEADLINE_SECONDS)
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head.begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.end()
+        self._writing.end()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers exceed max allowed size")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        self._head.begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head.end()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writing.begin()
+
+    def resume_writing(self) -> None:
+        self._writing.end()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser refuses: among much else, a length beside chunks, or two lengths."""
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        body = b'{"message":"%b"}' % message.encode()
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (b"x-amzn-errortype", b"SerializationException"),
+            (b"x-amzn-requestid", str(uuid4()).encode()),
+        ]
+        lines = (b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.transport.close()
