@@ -16,6 +16,7 @@ from app.audit import Event
 from app.authorization import Caller
 from app.database.catalog_cache import CatalogCache
 from app.database.last_use import LastUse
+from app.dispatch import path_of
 from app.errors import ExpiredTokenException, SignatureError, UnrecognizedClientException
 from app.request_context import Networks, Peer, peer_of, request_context
 from app.sigv4 import Authorization, SignedRequest
@@ -49,10 +50,9 @@ class Authentication(Struct, frozen=True):
         self.last_use.note(key.access_key_id, event.time)
         home = Account(key.principal.account_id, self.region)
         context = request_context(key.principal, peer, request.value("user-agent"), self.region, event.time)
-        arn = wire.resource_arn(request)
-        if arn is not None:
-            scope["path"] = "/tags"
-        scope["state"] |= {"caller": Caller(key.principal, home, context, self.cache, event), "resource_arn": arn}
+        caller = Caller(key.principal, home, context, self.cache, event)
+        scope["state"] |= {"caller": caller, "resource_arn": wire.resource_arn(request)}
+        scope["path"] = path_of(event.name)
         await self.operations(scope, body.replay(receive), send)
 
     def _introduce(self, event: Event, request: SignedRequest, scope: Scope) -> Peer:

@@ -41,12 +41,7 @@ OPERATIONS = [
 # Of the model of November 2026; answered by name until they are served.
 NOT_SERVED = frozenset({b"/UpdateIndexMode", b"/PutVectorBucketDefaultIndexMode", b"/UpdateMetadataConfiguration"})
 
-NAMES: dict[Route | None, str] = {
-    (str(method), path.encode()): str(o.name)
-    for o in [*OPERATIONS, sts.get_caller_identity]
-    for method in o.http_methods
-    for path in o.paths
-}
+NAMES: dict[Route | None, str] = {o.opt["route"]: str(o.name) for o in [*OPERATIONS, sts.get_caller_identity]}
 
 
 def create_app(settings: Settings) -> Application:

@@ -1,6 +1,6 @@
 """The station between the wire and an operation: bytes to its Input, its Output to bytes.
 
-Litestar routes, but does not decode: it reads "10" as a number, where the protocol knows a SerializationException.
+Litestar dispatches, but does not decode: it reads "10" as a number, where the protocol knows a SerializationException.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,47 +9,48 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from litestar import HttpMethod, Request, Response, route
-from litestar.handlers import HTTPRouteHandler
+from litestar import HttpMethod
+from litestar.handlers import ASGIRouteHandler
 
 from app import large_bodies
+from app.asgi import Receive, Scope, Send, respond
 from app.authorization import Caller
 from app.constraints import Input
+from app.dispatch import dispatched
 from app.errors import SerializationException
 from app.server import Server
 from app.shapes import Output
 
 In = TypeVar("In", bound=Input)
 Operation = Callable[[In, Caller, Server], Awaitable[Output]]
-LitestarRequest = Request[Any, Any, Any]
 
 _encode = msgspec.json.Encoder().encode
 
 
-def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], HTTPRouteHandler]:
+def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], ASGIRouteHandler]:
     """Makes a route of a function of (data, caller, server); an error of the protocol never reaches it."""
 
-    def register(function: Operation[In]) -> HTTPRouteHandler:
+    def register(function: Operation[In]) -> ASGIRouteHandler:
         input_type: type[In] = get_type_hints(function)["data"]
         decoder = msgspec.json.Decoder(input_type)
 
-        async def handler(request: LitestarRequest) -> Response[bytes]:
-            caller: Caller = request.scope["state"]["caller"]
-            # Not `request.body()`: it would copy the body, and keep it for as long as the request lasts.
-            message: Any = await request.receive()
+        async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+            caller: Caller = scope["state"]["caller"]
+            message: Any = await receive()
             async with large_bodies.room_for(len(message["body"])):
-                caller.event.input = data = await _decoded(message.pop("body"), request, decoder)
-                caller.event.output = output = await function(data, caller, request.app.state.server)
-                return Response(_encode(output), media_type="application/json")
+                caller.event.input = data = await _decoded(message.pop("body"), scope, decoder)
+                caller.event.output = output = await function(data, caller, scope["litestar_app"].state.server)
+                answer = _encode(output)
+            await respond(send, 200, [(b"content-type", b"application/json")], answer)
 
         handler.__doc__ = function.__doc__
-        return route(path, http_method=method, status_code=200, name=input_type.__name__.removesuffix("Input"))(handler)
+        return dispatched(input_type.__name__.removesuffix("Input"), (method, path.encode()))(handler)
 
     return register
 
 
-async def _decoded(body: memoryview, request: LitestarRequest, decoder: msgspec.json.Decoder[In]) -> In:
-    resource_arn, query = request.scope["state"]["resource_arn"], request.scope["query_string"]
+async def _decoded(body: memoryview, scope: Scope, decoder: msgspec.json.Decoder[In]) -> In:
+    resource_arn, query = scope["state"]["resource_arn"], scope["query_string"]
     decode = decoder.decode if resource_arn is None else partial(_tag_input, decoder.type, resource_arn, query)
     try:
         return await large_bodies.decoded(decode, body)
@@ -66,6 +67,6 @@ def _tag_input(input_type: type[In], resource_arn: str, query: bytes, body: memo
 
 
 def _tag_keys(query: bytes) -> list[str]:
-    """As they were signed: `+` is itself there, and would be a blank to Litestar."""
+    """As they were signed, where `+` is itself and no blank."""
     pairs = (pair.partition(b"=") for pair in query.split(b"&"))
     return [unquote_to_bytes(value).decode() for name, _, value in pairs if unquote_to_bytes(name) == b"tagKeys"]

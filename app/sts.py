@@ -3,18 +3,18 @@
 Nobody needs a permission for it, and no Deny takes it away, as at AWS.
 """
 
-from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import HttpMethod
 
+from app.asgi import Receive, Scope, Send, respond
 from app.audit import Event
 from app.authorization import Caller
+from app.dispatch import dispatched
 from app.errors import S3VectorsError, UnknownOperationException
 
 SERVICE = "sts"
-PATH = "/"
 VERSION = "2011-06-15"
 NAMESPACE = f"https://sts.amazonaws.com/doc/{VERSION}/"
 
@@ -31,11 +31,11 @@ CODES = {
 }
 
 
-@route(PATH, http_method=HttpMethod.POST, status_code=200, name="GetCallerIdentity")
-async def get_caller_identity(request: Request[Any, Any, Any]) -> Response[bytes]:
-    caller: Caller = request.scope["state"]["caller"]
-    body = await request.body()
-    form = parse_qs(body.decode("latin-1")) if len(body) <= MAX_FORM_BYTES else {}
+@dispatched("GetCallerIdentity", (HttpMethod.POST, b"/"))
+async def get_caller_identity(scope: Scope, receive: Receive, send: Send) -> None:
+    caller: Caller = scope["state"]["caller"]
+    body = (await receive())["body"]
+    form = parse_qs(bytes(body).decode("latin-1")) if len(body) <= MAX_FORM_BYTES else {}
     if form.get("Action") != ["GetCallerIdentity"] or form.get("Version") != [VERSION]:
         raise UnknownOperationException("Could not find operation for the given action and version")
     who = caller.principal
@@ -44,7 +44,7 @@ async def get_caller_identity(request: Request[Any, Any, Any]) -> Response[bytes
         f'<GetCallerIdentityResponse xmlns="{NAMESPACE}"><GetCallerIdentityResult>{result}</GetCallerIdentityResult>'
         f"{_metadata(caller.event)}</GetCallerIdentityResponse>"
     )
-    return Response(document.encode(), media_type="text/xml")
+    await respond(send, 200, [(b"content-type", b"text/xml")], document.encode())
 
 
 def error_document(error: S3VectorsError, event: Event) -> bytes:

@@ -5,10 +5,10 @@ import time
 import structlog
 from msgspec import Struct
 
-from app.asgi import Application, Message, Receive, Scope, Send
+from app.asgi import Application, Message, Receive, Scope, Send, respond
 from app.audit import Event, record
 from app.audit_log import AuditLog
-from app.rendering import Answer, as_s3_vectors_error, render
+from app.rendering import as_s3_vectors_error, render
 
 log = structlog.get_logger()
 
@@ -39,15 +39,9 @@ class Telemetry(Struct, frozen=True):
         except Exception as error:  # noqa: BLE001 - the last station answers everything
             answer = render(as_s3_vectors_error(error), event)
             if status == 0:
-                await _send(answer, send_with_id)
+                headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+                await respond(send_with_id, answer.status_code, headers, answer.body)
         milliseconds = round((time.perf_counter() - started) * 1000, 2)
         log.info("request", id=event.request_id, method=method, path=path, status=status, ms=milliseconds)
         if event.is_recorded:
             self.audit_log.write(record(event))
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    length = (b"content-length", str(len(answer.body)).encode())
-    headers = [*((name.encode(), value.encode()) for name, value in answer.headers.items()), length]
-    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -1,5 +1,6 @@
 """What runs in each worker process: the application behind uvicorn, on a socket that outlives the worker."""
 
+import gc
 import os
 import socket
 import sys
@@ -37,5 +38,8 @@ def run(listener: socket.socket) -> None:
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)
+    # What was loaded stays: without this the garbage collector would walk through all of it again and again.
+    gc.collect()
+    gc.freeze()
     server.run(sockets=[listener])
     sys.exit(not server.started)
