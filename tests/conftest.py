@@ -15,10 +15,10 @@ import pytest
 
 from app.credentials import root_credentials
 from app.database.embedded import EmbeddedPostgres
-from app.database.floors import check_versions
 from app.database.migrations import migrate
 from app.settings import Settings
 from tests.identities import Identities, client
+from tests.roles import Roles, logged_in, some_roles
 from tests.server_process import running
 
 FAST = {"fsync": "off", "shared_buffers": "64MB", "maintenance_work_mem": "64MB"}
@@ -53,20 +53,27 @@ def named(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def copied_database(postgres: str) -> Iterator[Callable[[], str]]:
-    """Copies of a template that is migrated once; all are dropped at the end."""
+def roles(postgres: str) -> Iterator[Roles]:
+    with some_roles(postgres) as roles:
+        yield roles
+
+
+@pytest.fixture(scope="session")
+def copied_database(postgres: str, roles: Roles) -> Iterator[Callable[[], str]]:
+    """Copies of a template that its owner migrates once; all are dropped at the end.  The URLs are a superuser's."""
     made: list[str] = []
 
     def create(template: str = "template1") -> str:
         made.append(f"test_{uuid4().hex}")
         with psycopg.connect(postgres, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+            if template != "template1":  # rights in the database are what no template hands on
+                connection.execute(f"GRANT CREATE ON DATABASE {made[-1]} TO {roles.owner}")
         return made[-1]
 
     migrated = create()
-    with psycopg.connect(named(postgres, migrated)) as connection:
-        check_versions(connection)
-    migrate(named(postgres, migrated))
+    roles.apply(named(postgres, migrated))
+    migrate(logged_in(named(postgres, migrated), roles.owner))
     yield lambda: named(postgres, create(migrated))
     with psycopg.connect(postgres, autocommit=True) as connection:
         for name in made:
@@ -86,10 +93,10 @@ def own_database_url(copied_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str) -> Settings:
-    """Of the server behind `endpoint`, with the credentials of AWS's own documentation."""
+def settings(database_url: str, roles: Roles) -> Settings:
+    """Of the server behind `endpoint`: the rights of the app role, the credentials of AWS's own documentation."""
     return Settings(
-        database_url=database_url,
+        database_url=logged_in(database_url, roles.app),
         key_encryption_key=b64encode(b"of the tests, 32 bytes, no more.").decode(),
         root_access_key_id="AKIAIOSFODNN7EXAMPLE",
         root_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
