@@ -18,17 +18,32 @@ from app.database.embedded import EmbeddedPostgres
 from app.database.migrations import migrate
 from app.settings import Settings
 from tests.identities import Identities, client
+from tests.postgres_container import postgres_container
 from tests.roles import Roles, logged_in, some_roles
 from tests.server_process import running
 
+CONTAINERS = Path(__file__).parent / "containers"
 FAST = {"fsync": "off", "shared_buffers": "64MB", "maintenance_work_mem": "64MB"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--containers", action="store_true", help="run on the image of pgvector, and run tests/containers")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`scripts/test-containers` has what they need."""
+    return True if collection_path == CONTAINERS and not config.getoption("--containers") else None
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A superuser's URL: of TEST_DATABASE_URL, else of a server of our own."""
+def postgres(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A superuser's URL: of TEST_DATABASE_URL, else of a container or of a server of our own."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
+        return
+    if pytestconfig.getoption("--containers"):
+        with postgres_container(FAST) as url:
+            yield url
         return
     with open_directory() as directory, EmbeddedPostgres(directory / "data", FAST) as embedded:
         yield embedded.url
