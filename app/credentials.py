@@ -29,14 +29,14 @@ def root_credentials(settings: Settings) -> Credentials:
     if settings.root_access_key_id:
         return Credentials(settings.root_access_key_id, settings.root_secret_access_key)
     file = credentials_file(settings)
-    if not file.exists():
+    if not file.exists() and not settings.root_credentials_file:
         write(generate(), file)
     return read(file)
 
 
 def credentials_file(settings: Settings) -> Path:
     """For AWS_SHARED_CREDENTIALS_FILE."""
-    return settings.data_dir / "root-credentials"
+    return settings.root_credentials_file or settings.data_dir / "root-credentials"
 
 
 def root_access_key(settings: Settings) -> AccessKey:
@@ -64,5 +64,7 @@ def read(file: Path) -> Credentials:
         parser.read_string(file.read_text())
         section = parser[PROFILES[0]]
         return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
+    except OSError as error:
+        raise InvalidSetting(f"Cannot read the root credentials: {error.strerror}: {file}.") from None
     except (configparser.Error, KeyError):
         raise InvalidSetting(f"{file} is no AWS credentials file with a profile {PROFILES[0]}.") from None

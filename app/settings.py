@@ -54,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     account_id: Annotated[str, Meta(pattern="^[0-9]{12}$", description="12 digits")] = "000000000000"
     root_access_key_id: Annotated[str, Meta(pattern=r"^\w{3,128}$", description="3 to 128 letters and digits")] = ""
     root_secret_access_key: Annotated[str, Meta(min_length=8, description="8 characters or more")] = ""
+    root_credentials_file: Annotated[Path, Meta(description="a path")] | None = None
     key_encryption_key: Annotated[str, Meta(description="keys in base64")] = ""
     key_encryption_key_file: Annotated[Path, Meta(description="a path")] | None = None
     key_encryption_key_command: Annotated[str, Meta(description="a shell command")] = ""
@@ -82,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """An empty variable counts as absent, which is how Compose passes one that is not set."""
-        given = {name: environment.get(variable(name), "") for name in cls.__struct_fields__}
+        given = {name: given_text(environment, name) for name in cls.__struct_fields__}
         values = {
             name: SWITCH.get(value, value) if name in SWITCHES else value for name, value in given.items() if value
         }
@@ -118,6 +119,18 @@ def is_understood(database_url: str) -> bool:
 
 def variable(name: str) -> str:
     return PREFIX + name.upper()
+
+
+def given_text(environment: Mapping[str, str], name: str) -> str:
+    """Of the variable, else of the file that `<variable>_FILE` names; the key-encryption key is read by who uses it."""
+    text, file = environment.get(variable(name), ""), environment.get(f"{variable(name)}_FILE", "")
+    if text or not file or name == "key_encryption_key":
+        return text
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidSetting(f"Cannot read {variable(name)}_FILE, {file}: {reason}.") from None
 
 
 def to_path(_: type, value: str) -> Path:

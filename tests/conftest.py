@@ -15,20 +15,35 @@ import pytest
 
 from app.credentials import root_credentials
 from app.database.embedded import EmbeddedPostgres
-from app.database.floors import check_versions
 from app.database.migrations import migrate
 from app.settings import Settings
 from tests.identities import Identities, client
+from tests.postgres_container import postgres_container
+from tests.roles import Roles, logged_in, some_roles
 from tests.server_process import running
 
+CONTAINERS = Path(__file__).parent / "containers"
 FAST = {"fsync": "off", "shared_buffers": "64MB", "maintenance_work_mem": "64MB"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--containers", action="store_true", help="run on the image of pgvector, and run tests/containers")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`scripts/test-containers` has what they need."""
+    return True if collection_path == CONTAINERS and not config.getoption("--containers") else None
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A superuser's URL: of TEST_DATABASE_URL, else of a server of our own."""
+def postgres(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A superuser's URL: of TEST_DATABASE_URL, else of a container or of a server of our own."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
+        return
+    if pytestconfig.getoption("--containers"):
+        with postgres_container(FAST) as url:
+            yield url
         return
     with open_directory() as directory, EmbeddedPostgres(directory / "data", FAST) as embedded:
         yield embedded.url
@@ -53,20 +68,27 @@ def named(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def copied_database(postgres: str) -> Iterator[Callable[[], str]]:
-    """Copies of a template that is migrated once; all are dropped at the end."""
+def roles(postgres: str) -> Iterator[Roles]:
+    with some_roles(postgres) as roles:
+        yield roles
+
+
+@pytest.fixture(scope="session")
+def copied_database(postgres: str, roles: Roles) -> Iterator[Callable[[], str]]:
+    """Copies of a template that its owner migrates once; all are dropped at the end.  The URLs are a superuser's."""
     made: list[str] = []
 
     def create(template: str = "template1") -> str:
         made.append(f"test_{uuid4().hex}")
         with psycopg.connect(postgres, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+            if template != "template1":  # rights in the database are what no template hands on
+                connection.execute(f"GRANT CREATE ON DATABASE {made[-1]} TO {roles.owner}")
         return made[-1]
 
     migrated = create()
-    with psycopg.connect(named(postgres, migrated)) as connection:
-        check_versions(connection)
-    migrate(named(postgres, migrated))
+    roles.apply(named(postgres, migrated))
+    migrate(logged_in(named(postgres, migrated), roles.owner))
     yield lambda: named(postgres, create(migrated))
     with psycopg.connect(postgres, autocommit=True) as connection:
         for name in made:
@@ -86,10 +108,10 @@ def own_database_url(copied_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str) -> Settings:
-    """Of the server behind `endpoint`, with the credentials of AWS's own documentation."""
+def settings(database_url: str, roles: Roles) -> Settings:
+    """Of the server behind `endpoint`: the rights of the app role, the credentials of AWS's own documentation."""
     return Settings(
-        database_url=database_url,
+        database_url=logged_in(database_url, roles.app),
         key_encryption_key=b64encode(b"of the tests, 32 bytes, no more.").decode(),
         root_access_key_id="AKIAIOSFODNN7EXAMPLE",
         root_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",

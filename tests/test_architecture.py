@@ -27,11 +27,14 @@ PURE = [
 BANNED = {"manager", "helper", "helpers", "util", "utils", "common", "base", "service", "handler", "processor"}
 TOP_LEVEL = {
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "CHANGELOG.md",
+    "Dockerfile",
     "LICENSE",
     "README.md",
     "app",
+    "docker-compose.yml",
     "docs",
     "migrations",
     "pyproject.toml",

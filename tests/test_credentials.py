@@ -48,6 +48,16 @@ def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
         root_credentials(Settings(data_dir=tmp_path))
 
 
+def test_a_file_of_the_operator_is_read_and_never_made(tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    settings = Settings(data_dir=tmp_path, root_credentials_file=file)
+    with pytest.raises(InvalidSetting, match="Cannot read the root credentials: No such file or directory"):
+        root_credentials(settings)
+    file.write_text("[default]\naws_access_key_id = mine\naws_secret_access_key = secret12\n")
+    assert root_credentials(settings) == Credentials("mine", "secret12")
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_the_secret_is_not_shown() -> None:
     credentials = Credentials("key", "hidden")
     assert "hidden" not in f"{credentials} {credentials!r} {credentials.__rich_repr__()}"

@@ -71,6 +71,37 @@ def test_a_wrong_value_is_named_with_what_is_expected(name: str, text: str, expe
     assert str(raised.value) == f"PGS3VECTORS_{name} must be {expected}."
 
 
+def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://app:hidden@db/vectors\n")
+    (tmp_path / "port").write_text("80")
+    settings = read(DATABASE_URL_FILE=str(tmp_path / "url"), PORT_FILE=str(tmp_path / "port"))
+    assert (settings.database_url, settings.port) == ("postgresql://app:hidden@db/vectors", 80)
+
+
+def test_the_variable_comes_before_its_file(tmp_path: Path) -> None:
+    """Workers inherit both, and the variable is what `serve` has made of the file."""
+    assert read(DATABASE_URL="postgresql://own", DATABASE_URL_FILE=str(tmp_path / "absent")).database_url == (
+        "postgresql://own"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is no text")], ids=["absent", "binary"]
+)
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    file = tmp_path / "url"
+    if content:
+        file.write_bytes(content)
+    with pytest.raises(InvalidSetting) as raised:
+        read(DATABASE_URL_FILE=str(file))
+    assert str(raised.value) == f"Cannot read PGS3VECTORS_DATABASE_URL_FILE, {file}: {reason}."
+
+
+def test_the_file_of_the_key_encryption_key_is_read_where_the_key_is_needed(tmp_path: Path) -> None:
+    settings = read(KEY_ENCRYPTION_KEY_FILE=str(tmp_path / "key"))
+    assert (settings.key_encryption_key, settings.key_encryption_key_file) == ("", tmp_path / "key")
+
+
 @pytest.mark.parametrize("name", ["ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"])
 def test_half_of_the_root_credentials_is_refused(name: str) -> None:
     with pytest.raises(InvalidSetting, match="together"):

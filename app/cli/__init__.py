@@ -9,12 +9,14 @@ from app.cli.explain import explain
 from app.cli.iam import iam
 from app.cli.index import index
 from app.cli.kms import kms
+from app.cli.migrate import migrate
 from app.cli.output import CommandError
 from app.cli.recall import recall
 from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
+from app.database.migrations import NotMigrated
 from app.envelope import Unopenable
 from app.errors import S3VectorsError
 from app.settings import InvalidSetting
@@ -23,6 +25,7 @@ EXPECTED = (
     CommandError,
     EmbeddedError,
     InvalidSetting,
+    NotMigrated,
     PortTaken,
     S3VectorsError,
     Unopenable,
@@ -32,6 +35,7 @@ EXPECTED = (
 
 app = App(name="pgs3vectors", help="The Amazon S3 Vectors API on PostgreSQL.", version_flags=[])
 app.command(serve)
+app.command(migrate)
 app.command(iam)
 app.command(kms)
 app.command(index)

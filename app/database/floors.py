@@ -38,7 +38,7 @@ def create_extension(connection: psycopg.Connection, available: str) -> None:
         )
     try:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    except errors.InsufficientPrivilege:
+    except (errors.InsufficientPrivilege, errors.InvalidSchemaName):  # the latter of who may not even use `public`
         raise UnsupportedDatabase("Run CREATE EXTENSION vector as a superuser in this database first.") from None
 
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 import structlog
+from psycopg import errors
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import VectorBucketArn
@@ -14,19 +15,22 @@ MAX_IDENTIFIER_BYTES = 63
 
 
 async def create_schema(connection: AsyncConnection, arn: VectorBucketArn) -> str | None:
-    """The schema's name, or None where people have taken every name that would fit.
+    """The schema's name, or None where every name that would fit is taken, or where our role may make none.
 
     Bucket names have no underscore, so the second name cannot be another bucket's first.
     """
     name = arn.vector_bucket_name
-    for candidate in (name, f"{name}_{arn.account.account_id}"[:MAX_IDENTIFIER_BYTES]):
-        # Two accounts may create the same name at once: the second waits and then sees the first's schema.
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(candidate, 0))))
-        if (await connection.execute(sa.select(sa.func.to_regnamespace(sa.func.quote_ident(candidate))))).scalar():
-            continue
-        await connection.execute(sa.schema.CreateSchema(candidate))
-        return candidate
-    log.warning("no_schema_for_views", bucket=str(arn))
+    try:
+        async with connection.begin_nested():
+            for candidate in (name, f"{name}_{arn.account.account_id}"[:MAX_IDENTIFIER_BYTES]):
+                if await connection.scalar(sa.select(sa.func.s3_vectors.create_view_schema(candidate))):
+                    return candidate
+        reason = "taken"
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, errors.InsufficientPrivilege):
+            raise
+        reason = str(error.orig).splitlines()[0]
+    log.warning("no_schema_for_views", bucket=str(arn), reason=reason)
     return None
 
 

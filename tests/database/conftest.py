@@ -15,14 +15,16 @@ from app.database.graphs import FINAL_EF_CONSTRUCTION
 from app.database.vector_table import create_vector_table
 from app.encryption import DEFAULT
 from app.shapes import DistanceMetric
+from tests.roles import Roles, logged_in
 
 HOME = Account("000000000000", "us-east-1")
 BUCKET = VectorBucketArn(HOME, "media")
 
 
 @pytest.fixture
-async def database(own_database_url: str) -> AsyncIterator[Database]:
-    database = Database(own_database_url, pool_size=4, statement_timeout_seconds=30)
+async def database(own_database_url: str, roles: Roles) -> AsyncIterator[Database]:
+    """With the rights of the app role alone, as the server should have them."""
+    database = Database(logged_in(own_database_url, roles.app), pool_size=4, statement_timeout_seconds=30)
     await database.open()
     yield database
     await database.close()

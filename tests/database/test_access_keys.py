@@ -207,18 +207,20 @@ async def test_uses_are_written_behind_and_at_the_end(database: Database, alice:
     assert await last_uses(database) == {"K1": NOON + timedelta(seconds=1)}
 
 
-async def test_a_use_that_could_not_be_written_is_written_later(database: Database, alice: Principal) -> None:
+async def test_a_use_that_could_not_be_written_is_written_later(
+    database: Database, alice: Principal, own_database_url: str
+) -> None:
     assert await create(database, alice, "K1")
     assert await create(database, alice, "K2")
     last_use = LastUse(database)
     last_use.note("K1", NOON)
     last_use.note("K2", NOON)
-    async with database.transaction() as connection:
-        await connection.exec_driver_sql("ALTER TABLE s3_vectors.access_keys RENAME TO elsewhere")
+    with psycopg.connect(own_database_url) as owner:
+        owner.execute("ALTER TABLE s3_vectors.access_keys RENAME TO elsewhere")
     await last_use.write()
     last_use.note("K2", NOON + timedelta(1))
-    async with database.transaction() as connection:
-        await connection.exec_driver_sql("ALTER TABLE s3_vectors.elsewhere RENAME TO access_keys")
+    with psycopg.connect(own_database_url) as owner:
+        owner.execute("ALTER TABLE s3_vectors.elsewhere RENAME TO access_keys")
     await last_use.write()
     assert await last_uses(database) == {"K1": NOON, "K2": NOON + timedelta(1)}
     await last_use.write()

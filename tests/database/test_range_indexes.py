@@ -233,16 +233,17 @@ async def test_a_build_that_fails_is_tried_again_later_and_says_why(
 
 
 async def test_an_interrupted_build_is_cleared_away_and_tried_again(
-    connection: Connection, index: Index, rows: Rows
+    connection: Connection, index: Index, rows: Rows, own_database_url: str
 ) -> None:
     await ask(connection, index, "year")
     [(row_id,)] = rows("SELECT id FROM s3_vectors.range_indexes")
     await connection.execute("UPDATE s3_vectors.range_indexes SET state = 'building', attempts = 1")
     name = f"range_{index.id}_{row_id}"
     await connection.execute(f"CREATE INDEX {name} ON vectors.index_{index.id} (key)".encode())
-    await connection.execute(
-        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'vectors.{name}'::regclass".encode()
-    )
+    with psycopg.connect(own_database_url) as superuser:
+        superuser.execute(
+            f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'vectors.{name}'::regclass".encode()
+        )
     await recover(connection)
     assert rows(STATES) == [("year", "failed", 1, "The build was interrupted.")]
     assert rows(INDEXES) == []
