@@ -17,7 +17,7 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *STAMPS, *renderers(settings.log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
