@@ -13,16 +13,20 @@ from app.cli.output import CommandError
 from app.cli.recall import recall
 from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
+from app.cli.transfer.import_ import import_
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
 from app.envelope import Unopenable
 from app.errors import S3VectorsError
+from app.interchange.batches import InvalidSource, MissingPackage
 from app.settings import InvalidSetting
 
 EXPECTED = (
     CommandError,
     EmbeddedError,
     InvalidSetting,
+    InvalidSource,
+    MissingPackage,
     PortTaken,
     S3VectorsError,
     Unopenable,
@@ -37,6 +41,7 @@ app.command(kms)
 app.command(index)
 app.command(explain)
 app.command(recall)
+app.command(import_, name="import")
 app.command(rotate_kek)
 
 
@@ -45,6 +50,8 @@ def main() -> None:
     try:
         check_arguments(sys.argv)
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except EXPECTED as error:
         sys.exit(f"pgs3vectors: {' '.join(str(error).split())}")
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET, Raw, Struct
 from pgvector import Vector
@@ -38,6 +39,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.ddl import ddl
 from app.database.statements import Statement, compiled
+from app.metadata import Metadata
 from app.record_cipher import RecordCipher
 from app.shapes import OutputVector
 
@@ -56,6 +58,18 @@ class StoredVector(Struct, frozen=True):
     embedding: Vector
     metadata: str
     non_filterable_metadata: str | bytes
+
+
+def stored_vector(
+    key: str, embedding: Vector, filterable: Metadata, non_filterable: Metadata, cipher: RecordCipher | None
+) -> StoredVector:
+    """Of what has been checked; `cipher` is that of an index whose non-filterable metadata is sealed."""
+    rest = _json(non_filterable)
+    return StoredVector(key, embedding, _json(filterable), rest if cipher is None else cipher.seal(key, rest))
+
+
+def _json(document: Metadata) -> str:
+    return msgspec.json.encode(document).decode()
 
 
 class Returned(Struct, frozen=True):
@@ -146,9 +160,14 @@ def _upsert(table: sa.Table) -> Statement:
         .table_valued(*StoredVector.__struct_fields__, name="new")
         .render_derived()
     )
-    new = upsert_into(table).from_select(list(StoredVector.__struct_fields__), sa.select(*rows.c))
+    return compiled(replacing(table, sa.select(*rows.c)))
+
+
+def replacing(table: sa.Table, rows: sa.Select[Any]) -> sa.Insert:
+    """Whole records, each at the next position, in the place of those that are there; `rows` as of StoredVector."""
+    new = upsert_into(table).from_select(list(StoredVector.__struct_fields__), rows)
     replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
-    return compiled(new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced))
+    return new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced)
 
 
 def _json_array(name: str) -> sa.ColumnElement[Any]:
