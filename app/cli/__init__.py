@@ -5,6 +5,7 @@ import sys
 import psycopg
 from cyclopts import App
 
+from app.cli.doctor import doctor
 from app.cli.explain import explain
 from app.cli.iam import iam
 from app.cli.index import index
@@ -13,6 +14,8 @@ from app.cli.output import CommandError
 from app.cli.recall import recall
 from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
+from app.cli.sql import sql
+from app.cli.status import status
 from app.cli.transfer.import_ import import_
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
@@ -42,6 +45,9 @@ app.command(index)
 app.command(explain)
 app.command(recall)
 app.command(import_, name="import")
+app.command(status)
+app.command(sql)
+app.command(doctor)
 app.command(rotate_kek)
 
 
