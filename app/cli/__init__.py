@@ -16,6 +16,7 @@ from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
 from app.cli.sql import sql
 from app.cli.status import status
+from app.cli.transfer.export import export
 from app.cli.transfer.import_ import import_
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
@@ -45,6 +46,7 @@ app.command(index)
 app.command(explain)
 app.command(recall)
 app.command(import_, name="import")
+app.command(export)
 app.command(status)
 app.command(sql)
 app.command(doctor)

@@ -244,7 +244,7 @@ def output_vector(row: Any, cipher: RecordCipher | None) -> OutputVector:
     fields = row._fields  # of a named tuple
     return OutputVector(
         key=row.key,
-        data=_vector_data(row.data) if "data" in fields else UNSET,
+        data=vector_data(row.data) if "data" in fields else UNSET,
         metadata=metadata_of(row, cipher) if "metadata" in fields else UNSET,
     )
 
@@ -261,6 +261,6 @@ def _joined(first: str, second: str) -> str:
     return f"{first[:-1]}, {second[1:]}"
 
 
-def _vector_data(text: str) -> Raw:
+def vector_data(text: str) -> Raw:
     """JSON readers take -0 for the integer 0, which has no sign."""
     return Raw(f'{{"float32":{text.replace("-0,", "-0.0,").replace("-0]", "-0.0]")}}}'.encode())

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from app.interchange.sinks import Description
 from app.vector_data import Float32Matrix
 
 MAX_ROWS = 2_000
@@ -43,6 +44,8 @@ class Source(Protocol):
     total: int
     """Rows, or bytes where nobody knows how many rows there are."""
     unit: str
+    description: Description | None
+    """Of the index that it was exported from."""
 
     def batches(self, after: int = 0) -> Iterator[Batch]:
         """Behind so many rows, in an order that is the same each time; raises InvalidSource."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from app.interchange.batches import MAX_BYTES, MAX_ROWS, Batch, InvalidSource
+from app.interchange.sinks import Description
 from app.limits import MAX_REQUEST_BODY_BYTES
 from app.shapes import VectorData
 
@@ -25,6 +26,7 @@ class Line(Struct, frozen=True, gc=False):
 
 class JsonLinesSource:
     unit = "bytes"
+    description: Description | None = None
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

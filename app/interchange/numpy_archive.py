@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.interchange.batches import Batch, InvalidSource, rows_at_a_time
+from app.interchange.sinks import Description
 
 SUFFIX = ".npz"
 ARRAYS = "keys", "vectors", "metadata"
@@ -41,6 +42,7 @@ class Member:
 
 class NumpySource:
     unit = "rows"
+    description: Description | None = None
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from app.interchange.batches import Batch, InvalidSource, MissingPackage, rows_at_a_time
+from app.interchange.sinks import DESCRIPTION, Description
 from app.vector_data import Float32Matrix, Float32Vector
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class ParquetSource:
         with self._open() as file:
             schema = file.schema_arrow
             self.total = file.metadata.num_rows
+        self.description = description_in(schema)
         self._key = self._column(schema, columns.key, "--key-column", is_key, "text or integers")
         self._vector = self._column(schema, columns.vector, "--vector-column", is_vector, "lists of numbers")
         self._metadata = None
@@ -92,6 +95,13 @@ class ParquetSource:
         if not fits(type_of(schema.field(name).type)):
             raise InvalidSource(f"{self.name}: column {name} is {schema.field(name).type}, where {wanted} are needed.")
         return name
+
+
+def description_in(schema: pa.Schema) -> Description | None:
+    try:
+        return msgspec.json.decode((schema.metadata or {}).get(DESCRIPTION, b""), type=Description)
+    except msgspec.DecodeError:
+        return None
 
 
 def type_of(kind: pa.DataType) -> pa.DataType:

@@ -7,8 +7,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from app.cli.output import CommandError
+from app.database.catalog import Index
+from app.database.exporting import Extent
 from app.interchange import json_lines, numpy_archive
 from app.interchange.batches import Source
+from app.interchange.json_lines_sink import JsonLinesSink
+from app.interchange.numpy_sink import NumpySink, Widths
+from app.interchange.sinks import Description, Sink
 
 FORMS = ".parquet, .jsonl, .ndjson or .npz"
 
@@ -41,3 +46,20 @@ def open_file(path: Path, options: ColumnOptions) -> Source:
             return numpy_archive.NumpySource(path)
         case _:
             raise CommandError(f"{path} is none of {FORMS}, by its name.")
+
+
+def open_sink(named: Path, path: Path, index: Index, extent: Extent) -> Sink:
+    """Writes to `path` in the form that the other name stands for."""
+    match named.suffix.lower():
+        case ".parquet":
+            from app.interchange.parquet_sink import ParquetSink  # noqa: PLC0415 - pyarrow may be missing
+
+            keys = index.non_filterable_metadata_keys or []
+            return ParquetSink(path, Description(index.dimension, index.distance_metric, keys))
+        case known if known in json_lines.SUFFIXES:
+            return JsonLinesSink(path)
+        case numpy_archive.SUFFIX:
+            widths = Widths(extent.rows, extent.key_characters, extent.metadata_bytes)
+            return NumpySink(path, widths, index.dimension)
+        case _:
+            raise CommandError(f"{named} is none of {FORMS}, by its name.")

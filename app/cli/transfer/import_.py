@@ -37,7 +37,7 @@ from app.database.creation import NewIndex
 from app.database.graph_building import is_locked
 from app.database.index_status import IndexStatus, status_of
 from app.database.transfers import Transfer, progress_of
-from app.interchange.batches import InvalidSource, Source
+from app.interchange.batches import Source
 from app.interchange.fingerprint import fingerprint
 from app.kms import record_cipher
 
@@ -73,7 +73,7 @@ async def import_(  # noqa: PLR0913 - the options of a command
     peer = f"{fingerprint(file)} {columns} {skip_invalid}"
     async with opened_catalog(draws=True) as catalog:
         arn = arn_named(await home_of(catalog, account), name)
-        target = await find_index(catalog, arn, index) or new_index(arn, dimension_of(source), index)
+        target = await find_index(catalog, arn, index) or new_index(arn, source, index)
         loaded_index, loaded = await Import(catalog, source, peer, skip_invalid, restart).run(target)
         status = await status_behind(catalog, loaded_index, wait=wait)
         async with catalog.database.connection() as connection:
@@ -118,15 +118,6 @@ class Import(Struct, frozen=True):
             raise
         except psycopg.Error as error:
             raise CommandError(f"{reason(error)}; {done.rows} rows are in, the same command goes on behind.") from error
-
-
-def dimension_of(source: Source) -> int:
-    """That of its first vector."""
-    for batch in source.batches():
-        for vector in batch.vectors:
-            if vector is not None:
-                return len(vector)
-    raise InvalidSource(f"{source.name} has no vectors.")
 
 
 async def status_behind(catalog: Catalog, index: Index, *, wait: bool) -> IndexStatus:

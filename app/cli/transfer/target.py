@@ -16,7 +16,9 @@ from app.database.catalog import Index, VectorBucket
 from app.database.creation import NewIndex, insert_index, insert_vector_bucket
 from app.encryption import DEFAULT
 from app.errors import NotFoundException
+from app.interchange.batches import InvalidSource, Source
 from app.interchange.checking import Rules
+from app.interchange.sinks import Description
 from app.kms import creation_key, new_data_key
 from app.shapes import DistanceMetric
 
@@ -33,6 +35,14 @@ class IndexOptions:
         tuple[str, ...],
         Parameter(help="Keys of non-filterable metadata of an index that is made.", consume_multiple=True, negative=""),
     ] = ()
+
+    def like(self, description: Description | None) -> "IndexOptions":
+        """What is not said is as in the index that a file was exported from."""
+        if description is None or self.distance_metric is not None:
+            return self
+        return IndexOptions(
+            description.distance_metric.value, self.non_filterable or tuple(description.non_filterable_metadata_keys)
+        )
 
 
 AS_IT_IS = IndexOptions()
@@ -51,16 +61,11 @@ def arn_named(home: Account, name: str) -> IndexArn:
 
 
 async def find_index(catalog: Catalog, arn: IndexArn, options: IndexOptions) -> Index | None:
-    """None where it is to be made; one that is of another kind is refused."""
+    """None where there is none; one that is of another kind than wanted is refused."""
     try:
         async with catalog.database.transaction() as connection:
             index = await database_catalog.find_index(connection, arn)
     except NotFoundException:
-        if options.distance_metric is None:
-            raise CommandError(
-                f"There is no index {short(arn)} in account {arn.account.account_id}; "
-                "with --distance-metric cosine or euclidean it is made."
-            ) from None
         return None
     if options.distance_metric not in {None, index.distance_metric.value}:
         raise CommandError(f"{short(arn)} is there, with the distance metric {index.distance_metric}.")
@@ -74,21 +79,37 @@ def rules_of(index: NewIndex | Index) -> Rules:
     return Rules(index.dimension, index.distance_metric, frozenset(index.non_filterable_metadata_keys or ()))
 
 
-def new_index(arn: IndexArn, dimension: int, options: IndexOptions) -> NewIndex:
-    """By the rules of CreateIndex; its encryption is inherited."""
+def new_index(arn: IndexArn, source: Source, options: IndexOptions) -> NewIndex:
+    """By the rules of CreateIndex, as wanted, or as the one that a file was exported from; encryption is inherited."""
     from app.operations.indexes import CreateIndexInput, MetadataConfiguration, non_filterable_keys  # noqa: PLC0415
 
-    keys = list(options.non_filterable)
+    if (wanted := options.like(source.description)).distance_metric is None:
+        raise CommandError(
+            f"There is no index {short(arn)} in account {arn.account.account_id}; "
+            "with --distance-metric cosine or euclidean it is made."
+        )
+    dimension, keys = dimension_of(source), list(wanted.non_filterable)
     asked = CreateIndexInput(
         vector_bucket_name=arn.bucket.vector_bucket_name,
         index_name=arn.index_name,
         data_type="float32",
         dimension=dimension,
-        distance_metric=options.distance_metric or "",
+        distance_metric=wanted.distance_metric,
         metadata_configuration=MetadataConfiguration(non_filterable_metadata_keys=keys) if keys else None,
     )
     metric = DistanceMetric(asked.distance_metric)
     return NewIndex(arn, dimension, metric, non_filterable_keys(asked.metadata_configuration), DEFAULT, {})
+
+
+def dimension_of(source: Source) -> int:
+    """That of the first vector, where nothing else says it."""
+    if source.description is not None:
+        return source.description.dimension
+    for batch in source.batches():
+        for vector in batch.vectors:
+            if vector is not None:
+                return len(vector)
+    raise InvalidSource(f"{source.name} has no vectors.")
 
 
 async def ensure_bucket(catalog: Catalog, arn: VectorBucketArn) -> VectorBucket:
