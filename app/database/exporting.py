@@ -56,12 +56,17 @@ class Snapshot:
             yield cursor
 
 
+async def exporting_connection(url: str) -> Connection:
+    connection = await Connection.connect(url, autocommit=True, options=_SESSION)
+    await register_vector_async(connection)
+    return connection
+
+
 @asynccontextmanager
 async def snapshot(url: str, index: Index) -> AsyncIterator[Snapshot]:
     """As the index was when it was opened, whatever is written meanwhile."""
-    async with await Connection.connect(url, options=_SESSION) as connection:
-        await register_vector_async(connection)
-        await connection.commit()
+    async with await exporting_connection(url) as connection:
+        await connection.set_autocommit(False)
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         yield Snapshot(connection, index)

@@ -49,11 +49,14 @@ async def note_progress(connection: Connection, transfer: Transfer, progress: An
     )
 
 
-async def forget(connection: Connection, vector_index_id: int, *, but: Transfer | None = None) -> None:
-    """What was interrupted and is not wanted any more, or has been overtaken by another transfer."""
-    others = _C.vector_index_id == vector_index_id
-    statement = sa.delete(transfers).where(others if but is None else sa.and_(others, _C.peer != but.peer))
-    await connection.run(compiled(statement))
+async def forget(connection: Connection, transfer: Transfer) -> None:
+    await connection.run(compiled(sa.delete(transfers).where(*_is(transfer))))
+
+
+async def forget_others(connection: Connection, transfer: Transfer) -> None:
+    """Which are overtaken: going on with one of them would pass over what this one changes."""
+    others = _C.vector_index_id == transfer.vector_index_id, _C.peer != transfer.peer
+    await connection.run(compiled(sa.delete(transfers).where(*others)))
 
 
 def _is(transfer: Transfer) -> tuple[sa.ColumnElement[bool], ...]:

@@ -5,9 +5,11 @@ While PostgreSQL takes one batch in, a thread reads, checks and encodes the next
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import numpy as np
+from cyclopts import Parameter
 from msgspec import Struct
 from pgvector import Vector
 
@@ -17,7 +19,7 @@ from app.database import bulk_load
 from app.database.catalog import Index
 from app.database.concurrent_indexes import analyze
 from app.database.connection import Connection
-from app.database.transfers import Transfer, forget
+from app.database.transfers import Transfer, forget, forget_others
 from app.database.vector_table import StoredVector, stored_vector
 from app.interchange.batches import Source
 from app.interchange.checking import CheckedVector, Fault, Rules, check
@@ -27,6 +29,23 @@ T = TypeVar("T")
 
 # Who has so many rows to mend will not read about more.
 MOST_FAULTS = 1_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LoadOptions:
+    """Of every import, wherever it is from."""
+
+    skip_invalid: Annotated[
+        bool, Parameter(negative="", help="Leave out and list the rows that break a rule, instead of writing nothing.")
+    ] = False
+    restart: Annotated[bool, Parameter(negative="", help="Begin anew, even where an import was interrupted.")] = False
+    wait: Annotated[
+        bool, Parameter(negative="--no-wait", help="Until the graphs are built; without a server they are built here.")
+    ] = True
+
+
+ALL_OR_NOTHING = LoadOptions()
 
 
 class Loaded(Struct):
@@ -77,7 +96,7 @@ class Loading:
 
     async def load_all(self, source: Source, transfer: Transfer, done: Loaded) -> Loaded:
         """Behind what is done; every batch is committed with the progress, so that nothing is lost or done twice."""
-        await forget(self._connection, self._index.id, but=transfer)
+        await forget_others(self._connection, transfer)
         await bulk_load.prepare(self._connection, self._index)
         with step("Loading", source.total, done.rows if source.unit == "rows" else 0) as bar:
             async for size, end_row, vectors, faults in ahead(self._prepared(source, done.rows)):
@@ -90,7 +109,7 @@ class Loading:
                 done.faults += faults[: MOST_FAULTS - len(done.faults)]
                 bar.advance(size)
         await self._connection.run(analyze(self._index.id), prepare=False)
-        await forget(self._connection, self._index.id)
+        await forget(self._connection, transfer)
         return done
 
     def _prepared(self, source: Source, after: int) -> Iterator[tuple[int, int, list[StoredVector], list[Fault]]]:

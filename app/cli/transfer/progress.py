@@ -10,6 +10,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 REFRESHED_PER_SECOND = 4
 
 
+def note(line: str) -> None:
+    """Beside what a command prints."""
+    sys.stderr.write(f"{line}\n")
+
+
 class Step:
     def __init__(self, advance: Callable[[float], None], complete: Callable[[float, str], None]) -> None:
         self.advance = advance

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from cyclopts import Parameter
 
@@ -14,13 +14,14 @@ from app.cli.output import CommandError
 from app.database import catalog as database_catalog
 from app.database.catalog import Index, VectorBucket
 from app.database.creation import NewIndex, insert_index, insert_vector_bucket
-from app.encryption import DEFAULT
+from app.encryption import DEFAULT, effective_encryption
 from app.errors import NotFoundException
 from app.interchange.batches import InvalidSource, Source
 from app.interchange.checking import Rules
 from app.interchange.sinks import Description
 from app.kms import creation_key, new_data_key
 from app.shapes import DistanceMetric
+from app.tags import check_tags
 
 
 @Parameter(name="*")
@@ -75,30 +76,55 @@ async def find_index(catalog: Catalog, arn: IndexArn, options: IndexOptions) -> 
     return index
 
 
-def rules_of(index: NewIndex | Index) -> Rules:
-    return Rules(index.dimension, index.distance_metric, frozenset(index.non_filterable_metadata_keys or ()))
+class Kind(Protocol):
+    """What two indexes must have in common, if vectors are to go from one to the other."""
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def distance_metric(self) -> DistanceMetric: ...
+    @property
+    def non_filterable_metadata_keys(self) -> list[str] | None: ...
+
+
+def kind_of(index: Kind) -> tuple[int, DistanceMetric, frozenset[str]]:
+    return index.dimension, index.distance_metric, frozenset(index.non_filterable_metadata_keys or ())
+
+
+def rules_of(index: Kind) -> Rules:
+    return Rules(*kind_of(index))
 
 
 def new_index(arn: IndexArn, source: Source, options: IndexOptions) -> NewIndex:
-    """By the rules of CreateIndex, as wanted, or as the one that a file was exported from; encryption is inherited."""
-    from app.operations.indexes import CreateIndexInput, MetadataConfiguration, non_filterable_keys  # noqa: PLC0415
-
+    """As wanted, or as the one that a file was exported from; encryption is inherited."""
     if (wanted := options.like(source.description)).distance_metric is None:
         raise CommandError(
             f"There is no index {short(arn)} in account {arn.account.account_id}; "
             "with --distance-metric cosine or euclidean it is made."
         )
-    dimension, keys = dimension_of(source), list(wanted.non_filterable)
+    metric, keys = DistanceMetric(wanted.distance_metric), list(wanted.non_filterable) or None
+    return checked(NewIndex(arn, dimension_of(source), metric, keys, DEFAULT, {}))
+
+
+def checked(new: NewIndex) -> NewIndex:
+    """By the rules of CreateIndex; raises ValidationException."""
+    from app.operations.indexes import CreateIndexInput, MetadataConfiguration, non_filterable_keys  # noqa: PLC0415
+
+    keys = new.non_filterable_metadata_keys
     asked = CreateIndexInput(
-        vector_bucket_name=arn.bucket.vector_bucket_name,
-        index_name=arn.index_name,
+        vector_bucket_name=new.arn.bucket.vector_bucket_name,
+        index_name=new.arn.index_name,
         data_type="float32",
-        dimension=dimension,
-        distance_metric=wanted.distance_metric,
-        metadata_configuration=MetadataConfiguration(non_filterable_metadata_keys=keys) if keys else None,
+        dimension=new.dimension,
+        distance_metric=new.distance_metric,
+        metadata_configuration=None if keys is None else MetadataConfiguration(non_filterable_metadata_keys=keys),
+        encryption_configuration=new.encryption,
+        tags=new.tags,
     )
-    metric = DistanceMetric(asked.distance_metric)
-    return NewIndex(arn, dimension, metric, non_filterable_keys(asked.metadata_configuration), DEFAULT, {})
+    non_filterable_keys(asked.metadata_configuration)
+    effective_encryption(asked.encryption_configuration)
+    check_tags(new.tags)
+    return new
 
 
 def dimension_of(source: Source) -> int:
