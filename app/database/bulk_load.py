@@ -1,29 +1,19 @@
-"""Many vectors at once, past the API: COPY into a table of the session, and one INSERT from there.
+"""Many vectors at once, past the API: by the statement of PutVectors, thousands of rows at a time.
 
-    CREATE TEMPORARY TABLE loading (LIKE vectors.index_42 INCLUDING STORAGE) ON COMMIT DELETE ROWS;
-    COPY loading (key, embedding, metadata, non_filterable_metadata) FROM STDIN (FORMAT BINARY);
-    INSERT INTO vectors.index_42 (...) SELECT ... FROM loading ORDER BY key ON CONFLICT (key) DO UPDATE SET ...;
-
-COPY straight into the table of an index would refuse keys that are there, and was no faster: what takes the time are
-the indexes of metadata.
+COPY would be no faster, since what takes the time are the indexes of keys and metadata, and knows no ON CONFLICT.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from pgvector.psycopg import register_vector_async
-from psycopg.types.json import Jsonb
 
 from app.database.catalog import Index
 from app.database.connection import Connection
-from app.database.ddl import ddl
-from app.database.statements import compiled
 from app.database.transfers import Transfer, note_progress
-from app.database.vector_table import StoredVector, is_sealed, replacing, table_of
+from app.database.vector_table import StoredVector, upsert
 
 _LOCK = 0x5333_5649  # "S3VI"
-_COLUMNS = StoredVector.__struct_fields__
 
 # A client that writes the same keys is waited for, however long.
 _SESSION = "-c jit=off -c statement_timeout=0 -c lock_timeout=0 -c application_name=pgs3vectors-import"
@@ -62,42 +52,11 @@ async def claimed(connection: Connection) -> set[int]:
     return {row[0] for row in await (await connection.execute(held, [_LOCK])).fetchall()}
 
 
-async def prepare(connection: Connection, index: Index) -> None:
-    table = table_of(index)
-    like = ddl("CREATE TEMPORARY TABLE loading (LIKE %(fullname)s INCLUDING STORAGE) ON COMMIT DELETE ROWS")
-    for statement in (like, ddl("ALTER TABLE pg_temp.loading DROP COLUMN position")):
-        await connection.run(compiled(statement.against(table)), prepare=False)
-
-
 async def load(
     connection: Connection, index: Index, vectors: Sequence[StoredVector], transfer: Transfer, progress: Any
 ) -> None:
     """All of them and the progress, or nothing; of a key that comes twice the last one stays."""
     latest = {vector.key: vector for vector in vectors}
     async with connection.transaction():
-        await _copy(connection, index, list(latest.values()))
-        await connection.run(compiled(_insert(index)))
+        await upsert(connection, index, [latest[key] for key in sorted(latest)])
         await note_progress(connection, transfer, progress)
-
-
-async def _copy(connection: Connection, index: Index, vectors: Sequence[StoredVector]) -> None:
-    sealed = is_sealed(table_of(index))
-    statement = f"COPY pg_temp.loading ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-    async with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        copy.set_types(["text", "vector", "jsonb", "bytea" if sealed else "jsonb"])
-        for vector in vectors:
-            rest: Any = vector.non_filterable_metadata
-            await copy.write_row(
-                (vector.key, vector.embedding, _json(vector.metadata), rest if sealed else _json(rest))
-            )
-
-
-def _json(text: str) -> Jsonb:
-    """It is JSON already."""
-    return Jsonb(text, dumps=str)
-
-
-def _insert(index: Index) -> sa.Insert:
-    """In the order of keys, as every write locks them."""
-    loading = sa.table("loading", *map(sa.column, _COLUMNS), schema="pg_temp")
-    return replacing(table_of(index), sa.select(*loading.c).order_by(loading.c.key))

@@ -160,14 +160,9 @@ def _upsert(table: sa.Table) -> Statement:
         .table_valued(*StoredVector.__struct_fields__, name="new")
         .render_derived()
     )
-    return compiled(replacing(table, sa.select(*rows.c)))
-
-
-def replacing(table: sa.Table, rows: sa.Select[Any]) -> sa.Insert:
-    """Whole records, each at the next position, in the place of those that are there; `rows` as of StoredVector."""
-    new = upsert_into(table).from_select(list(StoredVector.__struct_fields__), rows)
+    new = upsert_into(table).from_select(list(StoredVector.__struct_fields__), sa.select(*rows.c))
     replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
-    return new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced)
+    return compiled(new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced))
 
 
 def _json_array(name: str) -> sa.ColumnElement[Any]:

@@ -133,7 +133,8 @@ def test_an_empty_database_is_told(postgres: str, indexes: Indexes) -> None:
 def test_a_role_that_may_too_little_is_an_error(indexes: Indexes) -> None:
     indexes.sql("CREATE ROLE test_doctor LOGIN PASSWORD 'p'")
     indexes.sql("GRANT USAGE ON SCHEMA s3_vectors TO test_doctor")
-    indexes.sql("GRANT SELECT ON ALL TABLES IN SCHEMA s3_vectors TO test_doctor")
+    indexes.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA s3_vectors TO test_doctor")
+    indexes.sql("REVOKE DELETE ON s3_vectors.accounts FROM test_doctor")
     user = indexes.url.partition("://")[2].partition("@")[0]
     try:
         told = findings(indexes, DATABASE_URL=indexes.url.replace(user, "test_doctor:p", 1))["privileges"]
@@ -142,8 +143,8 @@ def test_a_role_that_may_too_little_is_an_error(indexes: Indexes) -> None:
         indexes.sql("DROP ROLE test_doctor")
     assert (told["state"], told["found"]) == (
         "error",
-        "test_doctor lacks CREATE on the database, CREATE on schema s3_vectors, "
-        "USAGE on schema vectors, CREATE on schema vectors, ownership of 1 tables in schema vectors",
+        "test_doctor lacks USAGE on schema vectors, CREATE on schema vectors, "
+        "DELETE on accounts in schema s3_vectors, ownership of 1 tables in schema vectors",
     )
 
 

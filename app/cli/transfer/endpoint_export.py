@@ -105,7 +105,7 @@ class EndpointExport:
 
     def _make_index(self, endpoint: Endpoint, index: Index, target: RemoteName, name: str) -> RemoteIndex:
         keys = index.non_filterable_metadata_keys
-        endpoint.attempt(
+        created = endpoint.attempt(
             "create_index",
             "ConflictException",
             **target.of_bucket,
@@ -118,7 +118,7 @@ class EndpointExport:
             **({"tags": index.tags} if index.tags else {}),
         )
         [there] = endpoint.indexes(RemoteName(target.bucket, name, target.bucket_arn))
-        if kind_of(there) != kind_of(index):
+        if created is None and kind_of(there) != kind_of(index):
             raise CommandError(f"{there.arn} is there, of another kind than {short(index.arn)}.")
         return there
 

@@ -202,7 +202,6 @@ class IndexCopy:
 
     async def _load(self, connection: Connection, transfer: Transfer, tokens: list[str | None], done: Loaded) -> None:
         await forget_others(connection, transfer)
-        await bulk_load.prepare(connection, self._index)
         prepared = self._prepared(tokens, await record_cipher(self._catalog, self._index))
         with step(f"Copying {short(self._index.arn)}", None) as bar:
             async for part in ahead(prepared):

@@ -97,7 +97,6 @@ class Loading:
     async def load_all(self, source: Source, transfer: Transfer, done: Loaded) -> Loaded:
         """Behind what is done; every batch is committed with the progress, so that nothing is lost or done twice."""
         await forget_others(self._connection, transfer)
-        await bulk_load.prepare(self._connection, self._index)
         with step("Loading", source.total, done.rows if source.unit == "rows" else 0) as bar:
             async for size, end_row, vectors, faults in ahead(self._prepared(source, done.rows)):
                 if faults and not self._skip_invalid:

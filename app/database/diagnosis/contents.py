@@ -56,14 +56,17 @@ def privileges(connection: psycopg.Connection, *, is_embedded: bool) -> Iterator
 
 
 def _rights(connection: psycopg.Connection) -> Iterator[tuple[str, bool]]:
-    for privilege, why in (("CREATE", "CREATE on the database"), ("TEMPORARY", "TEMPORARY, for imports")):
-        [(may,)] = rows(connection, "SELECT has_database_privilege(current_database(), %s)", privilege)
-        yield why, may
-    for schema in ("s3_vectors", "vectors"):
-        if rows(connection, "SELECT 1 WHERE to_regnamespace(%s) IS NOT NULL", schema):
-            for privilege in ("USAGE", "CREATE"):
-                [(may,)] = rows(connection, "SELECT has_schema_privilege(%s, %s)", schema, privilege)
-                yield f"{privilege} on schema {schema}", may
+    if not is_migrated(connection):
+        [(may,)] = rows(connection, "SELECT has_database_privilege(current_database(), 'CREATE')")
+        yield "CREATE on the database", may
+        return
+    for schema, privilege in (("s3_vectors", "USAGE"), ("vectors", "USAGE"), ("vectors", "CREATE")):
+        [(may,)] = rows(connection, "SELECT has_schema_privilege(%s, %s)", schema, privilege)
+        yield f"{privilege} on schema {schema}", may
+    for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+        of_catalog = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('s3_vectors') AND relkind = 'r'"
+        denied = rows(connection, f"{of_catalog} AND NOT has_table_privilege(oid, %s) ORDER BY 1", privilege)
+        yield f"{privilege} on {', '.join(name for (name,) in denied)} in schema s3_vectors", not denied
     foreign = (
         "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('vectors') AND relkind = 'r'"
         " AND NOT pg_has_role(relowner, 'USAGE')"
