@@ -31,10 +31,6 @@ async def claim(connection: Connection, index: Index) -> bool:
     return bool(row and row[0])
 
 
-async def release(connection: Connection, index: Index) -> None:
-    await connection.execute("SELECT pg_advisory_unlock(%s, %s)", _lock_of(index))
-
-
 def _lock_of(index: Index) -> list[int]:
     return [_LOCK, claimed_as(index.id)]
 

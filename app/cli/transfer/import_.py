@@ -13,7 +13,7 @@ from app.cli.transfer.endpoints import AS_BOTO3, EndpointOptions
 from app.cli.transfer.file_import import ChosenFile, import_file
 from app.cli.transfer.files import USUAL_COLUMNS, ColumnOptions
 from app.cli.transfer.graphs import completed
-from app.cli.transfer.loading import ALL_OR_NOTHING, Loaded, LoadOptions
+from app.cli.transfer.loading import ALL_OR_NOTHING, MOST_FAULTS, Loaded, LoadOptions
 from app.cli.transfer.target import AS_IT_IS, IndexOptions, arn_named, home_of, short
 from app.database.catalog import Index
 from app.database.graph_building import is_locked
@@ -106,6 +106,8 @@ def report(rows: list[dict[str, Any]], remarks: list[str], *, alone: bool) -> No
             in_file = [{"row": f.row} if alone else {} for f in faults]
             shown = [{"key": f.shown_key, "reason": f.reason} for f in faults]
             show([place | fault for place, fault in zip(in_file, shown, strict=True)], json=False)
+            if others := row["skipped"] - len(faults):
+                say(f"and {others} more, some of them in a run that was interrupted or behind the first {MOST_FAULTS}")
             say("")
     if alone:
         show_one(rows[0], json=False)
