@@ -1,9 +1,8 @@
 """What `aws:kms` means here: the keys that `pgs3vectors kms` registers, asked before anything is done under them."""
 
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from app.database.catalog import Index
-from app.database.catalog_cache import CatalogCache
 from app.database.kms_keys import KeyState, KmsKey
 from app.envelope import KeyEncryptionKeys, WrappedKey, new_key, seal, unseal
 from app.errors import (
@@ -15,6 +14,15 @@ from app.errors import (
 )
 from app.record_cipher import RecordCipher
 from app.shapes import EncryptionConfiguration
+
+
+class KnownKeys(Protocol):
+    """Where keys are looked up: what a server keeps of the catalog, or the catalog itself."""
+
+    @property
+    def keys(self) -> KeyEncryptionKeys: ...
+
+    async def kms_key(self, key_arn: str) -> KmsKey | None: ...
 
 
 def new_key_material(keys: KeyEncryptionKeys, key_arn: str) -> WrappedKey:
@@ -36,14 +44,14 @@ def usable(key: KmsKey | None, key_arn: str) -> KmsKey:
             assert_never(key.key_state)
 
 
-async def creation_key(cache: CatalogCache, encryption: EncryptionConfiguration, account_id: str) -> KmsKey | None:
+async def creation_key(known: KnownKeys, encryption: EncryptionConfiguration, account_id: str) -> KmsKey | None:
     """The key under which something is to be created, None for AES256: it must be the account's own, and enabled.
 
     Raises AccessDeniedException, as AWS does.
     """
     if (key_arn := encryption.kms_key_arn) is None:
         return None
-    key = await cache.kms_key(key_arn)
+    key = await known.kms_key(key_arn)
     try:
         return usable(key if key and key.account_id == account_id else None, key_arn)
     except KmsError as error:
@@ -55,12 +63,12 @@ def new_data_key(keys: KeyEncryptionKeys, key: KmsKey, index_id: int) -> bytes:
     return seal(_material(keys, key), new_key(), "index", str(index_id))
 
 
-async def record_cipher(cache: CatalogCache, index: Index) -> RecordCipher | None:
+async def record_cipher(known: KnownKeys, index: Index) -> RecordCipher | None:
     """None for an index that is not under `aws:kms`; raises the Kms errors when its key must not be used."""
     if index.data_key is None:
         return None
     key_arn = index.encryption.kms_key_arn or ""
-    material = _material(cache.keys, usable(await cache.kms_key(key_arn), key_arn))
+    material = _material(known.keys, usable(await known.kms_key(key_arn), key_arn))
     return RecordCipher(index.id, unseal(material, index.data_key, "index", str(index.id)))
 
 

@@ -6,6 +6,8 @@ import numpy.typing as npt
 from app.shapes import DistanceMetric, VectorData
 
 Float32Vector = npt.NDArray[np.float32]
+Float32Matrix = npt.NDArray[np.float32]
+"""A row for each vector."""
 
 ZERO_NORM = "cosine distance does not support vectors with zero norm"
 
@@ -20,11 +22,22 @@ def to_float32(data: VectorData, dimension: int, metric: DistanceMetric) -> Floa
 
 
 def check_vector(data: VectorData, dimension: int, metric: DistanceMetric) -> None:
+    check_numbers(data.float32.to_numpy(), dimension, metric)
+
+
+def check_numbers(vector: Float32Vector, dimension: int, metric: DistanceMetric) -> None:
     """Finite, of the index's dimension, and not zero where the metric divides by the norm; raises InvalidVector."""
-    vector = data.float32.to_numpy()
     if len(vector) != dimension:
         raise InvalidVector(f"vector must have length {dimension}, but has length {len(vector)}")
     if not np.isfinite(vector).all():
         raise InvalidVector("vector contains NaNs or Infs")
     if metric is DistanceMetric.COSINE and not vector.any():
         raise InvalidVector(ZERO_NORM)
+
+
+def are_valid(vectors: Float32Matrix, metric: DistanceMetric) -> npt.NDArray[np.bool_]:
+    """What `check_numbers` would say of each row, at a fraction of the time; it has the reasons."""
+    valid = np.asarray(np.isfinite(vectors).all(axis=1))
+    if metric is DistanceMetric.COSINE:
+        valid &= vectors.any(axis=1)
+    return valid

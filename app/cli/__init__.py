@@ -5,6 +5,7 @@ import sys
 import psycopg
 from cyclopts import App
 
+from app.cli.doctor import doctor
 from app.cli.explain import explain
 from app.cli.iam import iam
 from app.cli.index import index
@@ -14,11 +15,16 @@ from app.cli.output import CommandError
 from app.cli.recall import recall
 from app.cli.rotate_kek import rotate_kek
 from app.cli.serve import PortTaken, serve
+from app.cli.sql import sql
+from app.cli.status import status
+from app.cli.transfer.export import export
+from app.cli.transfer.import_ import import_
 from app.database.embedded_binaries import EmbeddedError
 from app.database.floors import UnsupportedDatabase
 from app.database.migrations import NotMigrated
 from app.envelope import Unopenable
 from app.errors import S3VectorsError
+from app.interchange.batches import InvalidSource, MissingPackage
 from app.settings import InvalidSetting
 
 EXPECTED = (
@@ -26,6 +32,8 @@ EXPECTED = (
     EmbeddedError,
     InvalidSetting,
     NotMigrated,
+    InvalidSource,
+    MissingPackage,
     PortTaken,
     S3VectorsError,
     Unopenable,
@@ -41,6 +49,11 @@ app.command(kms)
 app.command(index)
 app.command(explain)
 app.command(recall)
+app.command(import_, name="import")
+app.command(export)
+app.command(status)
+app.command(sql)
+app.command(doctor)
 app.command(rotate_kek)
 
 
@@ -49,6 +62,8 @@ def main() -> None:
     try:
         check_arguments(sys.argv)
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except EXPECTED as error:
         sys.exit(f"pgs3vectors: {' '.join(str(error).split())}")
 

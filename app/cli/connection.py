@@ -1,16 +1,19 @@
 """How commands reach the catalog: the database of the settings, or our own PostgreSQL, started if it is not running."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.embedded import EmbeddedPostgres
 from app.database.engine import Database
 from app.database.floors import check_versions
+from app.database.kms_keys import KmsKey, find_kms_key
 from app.database.migrations import migrate
 from app.database.wrapped_keys import check_keys, ensure_account, nothing_is_wrapped
 from app.envelope import KeyEncryptionKeys
@@ -28,6 +31,10 @@ class Catalog(Struct, frozen=True):
     database: Database
     keys: KeyEncryptionKeys
 
+    async def kms_key(self, key_arn: str) -> KmsKey | None:
+        async with self.database.transaction() as connection:
+            return await find_kms_key(connection, key_arn)
+
 
 @contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
@@ -41,10 +48,11 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def opened_catalog() -> AsyncIterator[Catalog]:
-    """Of the settings, migrated."""
+async def opened_catalog(*, draws: bool = False) -> AsyncIterator[Catalog]:
+    """Of the settings, migrated; where a command draws bars on the terminal, only warnings come between."""
     settings = Settings.from_environment(os.environ)
-    configure_logs(settings)
+    is_drawn_on = draws and sys.stderr.isatty() and settings.log_level in {"debug", "info"}
+    configure_logs(replace(settings, log_level="warning") if is_drawn_on else settings)
     with database_url(settings) as url:
         prepare_database(url)
         async with catalog_at(url, settings) as catalog:

@@ -13,7 +13,7 @@ import psycopg
 import structlog
 from pgvector.psycopg import register_vector_async
 
-from app.database import catalog, graph_catalog, range_indexes
+from app.database import bulk_load, catalog, graph_catalog, range_indexes
 from app.database.build_failures import reason
 from app.database.catalog import Index
 from app.database.concurrent_indexes import analyze
@@ -45,6 +45,7 @@ class GraphBuilding:
         self._range_use = range_use
         self._written: dict[int, deque[tuple[float, int]]] = {}
         self._settled: dict[int, tuple[int, float]] = {}
+        self._loaded: set[int] = set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -77,11 +78,14 @@ class GraphBuilding:
         steps = 0
         positions = await graph_catalog.last_positions(connection)
         waiting = await graph_catalog.waiting_for_retry(connection)
+        loading = await bulk_load.claimed(connection)
         rows = await connection.run(compiled(catalog.all_indexes()))
         self._forget_all_but({row.id for row in rows})
         for row in rows:
             index = catalog.index_of_row(row, self._region)
             last = positions.get(index.id, 0)
+            if self._is_being_loaded(index.id, last, loading):
+                continue
             rate = self._written_per_second(index.id, last)
             if self._is_settled(index.id, last) or index.id in waiting:
                 continue
@@ -100,6 +104,17 @@ class GraphBuilding:
     def _forget_all_but(self, index_ids: set[int]) -> None:
         self._written = {i: seen for i, seen in self._written.items() if i in index_ids}
         self._settled = {i: seen for i, seen in self._settled.items() if i in index_ids}
+        self._loaded &= index_ids
+
+    def _is_being_loaded(self, index_id: int, last: int, loading: set[int]) -> bool:
+        """Behind a bulk load nothing is awaited: the graph that is built then is the final one."""
+        if bulk_load.claimed_as(index_id) in loading:
+            self._loaded.add(index_id)
+            return True
+        if index_id in self._loaded:
+            self._loaded.remove(index_id)
+            self._written[index_id] = deque([(time.monotonic() - RESTING_SECONDS, last)])
+        return False
 
     def _is_settled(self, index_id: int, last: int) -> bool:
         """Nothing was to do, and nothing has been written since; deletions are looked for once in a while."""

@@ -79,6 +79,26 @@ class IndexStatus(Struct, frozen=True):
         return sum(graph.bytes or 0 for graph in self.graphs)
 
 
+class BucketRow(Struct, frozen=True):
+    account_id: str
+    vector_bucket_name: str
+    sse_type: str
+    has_policy: bool
+
+
+async def buckets_of(connection: Connection, account: Account) -> list[BucketRow]:
+    c = vector_buckets.c
+    chosen = sa.select(c.account_id, c.vector_bucket_name, c.sse_type, c.policy.is_not(None).label("has_policy"))
+    chosen = chosen.where(c.account_id == account.account_id, c.deletion_time.is_(None))
+    rows = await connection.run(compiled(chosen.order_by(c.vector_bucket_name)))
+    return [BucketRow(*row) for row in rows]
+
+
+async def database_bytes(connection: Connection) -> int:
+    [(size,)] = await connection.run(compiled(sa.select(sa.func.pg_database_size(sa.func.current_database()))))
+    return int(size)
+
+
 async def indexes_of(connection: Connection, account: Account) -> list[Index]:
     names = vector_buckets.c.vector_bucket_name, vector_indexes.c.index_name
     chosen = catalog.all_indexes().where(vector_buckets.c.account_id == account.account_id).order_by(None)

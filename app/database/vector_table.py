@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET, Raw, Struct
 from pgvector import Vector
@@ -38,6 +39,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.ddl import ddl
 from app.database.statements import Statement, compiled
+from app.metadata import Metadata
 from app.record_cipher import RecordCipher
 from app.shapes import OutputVector
 
@@ -56,6 +58,18 @@ class StoredVector(Struct, frozen=True):
     embedding: Vector
     metadata: str
     non_filterable_metadata: str | bytes
+
+
+def stored_vector(
+    key: str, embedding: Vector, filterable: Metadata, non_filterable: Metadata, cipher: RecordCipher | None
+) -> StoredVector:
+    """Of what has been checked; `cipher` is that of an index whose non-filterable metadata is sealed."""
+    rest = _json(non_filterable)
+    return StoredVector(key, embedding, _json(filterable), rest if cipher is None else cipher.seal(key, rest))
+
+
+def _json(document: Metadata) -> str:
+    return msgspec.json.encode(document).decode()
 
 
 class Returned(Struct, frozen=True):
@@ -225,7 +239,7 @@ def output_vector(row: Any, cipher: RecordCipher | None) -> OutputVector:
     fields = row._fields  # of a named tuple
     return OutputVector(
         key=row.key,
-        data=_vector_data(row.data) if "data" in fields else UNSET,
+        data=vector_data(row.data) if "data" in fields else UNSET,
         metadata=metadata_of(row, cipher) if "metadata" in fields else UNSET,
     )
 
@@ -242,6 +256,6 @@ def _joined(first: str, second: str) -> str:
     return f"{first[:-1]}, {second[1:]}"
 
 
-def _vector_data(text: str) -> Raw:
+def vector_data(text: str) -> Raw:
     """JSON readers take -0 for the integer 0, which has no sign."""
     return Raw(f'{{"float32":{text.replace("-0,", "-0.0,").replace("-0]", "-0.0]")}}}'.encode())

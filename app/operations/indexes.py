@@ -1,6 +1,7 @@
 """CreateIndex, GetIndex, ListIndexes and DeleteIndex."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from app.authorization import Caller, asked_encryption, asked_tags, authorize
 from app.constraints import ABSENT, Integer, Length, OneOf, Range, Required
 from app.database import catalog, views
 from app.database.catalog import NamePage
-from app.database.vector_table import create_vector_table
+from app.database.creation import NewIndex, insert_index
 from app.encryption import effective_encryption
 from app.errors import ValidationException
 from app.kms import creation_key, new_data_key
@@ -109,28 +110,14 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
     await authorize(caller, "CreateIndex", arn, asked)
     if tags:
         await authorize(caller, "TagResource", arn, asked)
-    non_filterable = _non_filterable_keys(data.metadata_configuration)
+    non_filterable = non_filterable_keys(data.metadata_configuration)
     check_tags(tags)
     kms_key = await creation_key(server.cache, encryption, arn.account.account_id)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
-        index_id = await catalog.insert_index(
-            connection,
-            bucket,
-            encryption,
-            index_name=arn.index_name,
-            dimension=data.dimension,
-            distance_metric=data.distance_metric,
-            non_filterable_metadata_keys=non_filterable,
-            tags=tags,
-        )
-        if kms_key:
-            data_key = new_data_key(server.keys, kms_key, index_id)
-            await catalog.update_index(connection, index_id, data_key=data_key)
-        index = await catalog.find_index(connection, arn)
-        await create_vector_table(connection, index)
-        if bucket.schema_name:
-            await views.create_view(connection, bucket.schema_name, index)
+        new = NewIndex(arn, data.dimension, DistanceMetric(data.distance_metric), non_filterable, encryption, tags)
+        data_key = partial(new_data_key, server.keys, kms_key) if kms_key else None
+        await insert_index(connection, bucket, new, data_key)
     return CreateIndexOutput(index_arn=str(arn))
 
 
@@ -196,7 +183,7 @@ async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -
     return DeleteIndexOutput()
 
 
-def _non_filterable_keys(configuration: MetadataConfiguration | None) -> list[str] | None:
+def non_filterable_keys(configuration: MetadataConfiguration | None) -> list[str] | None:
     if configuration is None:
         return None
     if configuration.text_search_configurations:

@@ -1,6 +1,7 @@
 """PutVectorBucketPolicy, GetVectorBucketPolicy and DeleteVectorBucketPolicy."""
 
 from litestar import HttpMethod
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Required
@@ -50,9 +51,7 @@ async def put_vector_bucket_policy(
     policy = parsed(data.policy, allow_public=server.settings.public_bucket_policies)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn, lock="update")
-        user_ids = await find_user_ids(connection, policy.users)
-        if unknown := sorted(policy.users - user_ids.keys()):
-            raise ValidationException.at("policy", f"Invalid principal in policy: {unknown[0]} does not exist")
+        user_ids = await ids_of_users(connection, policy)
         await catalog.update_vector_bucket(connection, bucket.id, policy=data.policy, policy_user_ids=user_ids)
     return PutVectorBucketPolicyOutput()
 
@@ -81,6 +80,14 @@ async def delete_vector_bucket_policy(
         bucket = await catalog.find_vector_bucket(connection, arn, lock="update")
         await catalog.update_vector_bucket(connection, bucket.id, policy=None, policy_user_ids=None)
     return DeleteVectorBucketPolicyOutput()
+
+
+async def ids_of_users(connection: AsyncConnection, policy: Policy) -> dict[str, str]:
+    """Of all whom it names."""
+    user_ids = await find_user_ids(connection, policy.users)
+    if unknown := sorted(policy.users - user_ids.keys()):
+        raise ValidationException.at("policy", f"Invalid principal in policy: {unknown[0]} does not exist")
+    return user_ids
 
 
 def parsed(text: str, *, allow_public: bool) -> Policy:

@@ -11,6 +11,7 @@ from app.authorization import Caller, asked_encryption, asked_tags, authorize
 from app.constraints import ABSENT, Input, Integer, Length, Range, Required
 from app.database import catalog, views
 from app.database.catalog import NamePage
+from app.database.creation import insert_vector_bucket
 from app.encryption import effective_encryption
 from app.errors import ConflictException
 from app.kms import creation_key
@@ -92,10 +93,7 @@ async def create_vector_bucket(
     check_tags(new_tags)
     await creation_key(server.cache, encryption, arn.account.account_id)  # for its errors
     async with server.database.transaction() as connection:
-        bucket_id = await catalog.insert_vector_bucket(connection, arn, encryption, new_tags)
-        if server.settings.views:
-            schema_name = await views.create_schema(connection, arn)
-            await catalog.update_vector_bucket(connection, bucket_id, schema_name=schema_name)
+        await insert_vector_bucket(connection, arn, encryption, new_tags, views=server.settings.views)
     return CreateVectorBucketOutput(vector_bucket_arn=str(arn))
 
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
 from litestar import HttpMethod
 from msgspec import Struct
 
@@ -11,17 +10,17 @@ from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog, listing, vector_table
 from app.database.listing import Cursor, PageRequest, Segment
-from app.database.vector_table import Returned, StoredVector, output_vector
+from app.database.vector_table import Returned, StoredVector, output_vector, stored_vector
 from app.errors import AccessDeniedException, KmsError, ValidationException
 from app.kms import record_cipher
 from app.large_bodies import in_strides
-from app.limits import MAX_VECTOR_KEY_BYTES
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
 from app.operation import operation
 from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import IndexInput, Output, OutputVector, VectorData, VectorKey
 from app.vector_data import InvalidVector, check_vector
+from app.vector_keys import InvalidKey, check_key
 
 DEFAULT_PAGE = 500
 
@@ -134,12 +133,11 @@ async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Serve
 
 
 def check_keys(keys: list[str], path: str) -> None:
-    """Bytes are bounded beside characters, and PostgreSQL's text has no U+0000."""
     for i, key in enumerate(keys):
-        if len(key.encode()) > MAX_VECTOR_KEY_BYTES:
-            raise ValidationException.at(f"{path}[{i}]", "Record key length exceeds the maximum allowed")
-        if "\0" in key:
-            raise ValidationException.at(f"{path}[{i}]", "Record key must not contain the null character")
+        try:
+            check_key(key)
+        except InvalidKey as error:
+            raise ValidationException.at(f"{path}[{i}]", str(error)) from error
 
 
 async def _listing_cipher(server: Server, index: catalog.Index) -> RecordCipher | None:
@@ -159,13 +157,7 @@ def _stored(i: int, vector: PutInputVector, index: catalog.Index, cipher: Record
         raise invalid_record(vector.key, f"vectors[{i}]", str(error)) from error
     except InvalidMetadata as error:
         raise invalid_record(vector.key, f"vectors[{i}].metadata", str(error)) from error
-    rest = _json(non_filterable)
-    sealed = rest if cipher is None else cipher.seal(vector.key, rest)
-    return StoredVector(vector.key, vector.data.float32, _json(filterable), sealed)
-
-
-def _json(document: dict[str, Any]) -> str:
-    return msgspec.json.encode(document).decode()
+    return stored_vector(vector.key, vector.data.float32, filterable, non_filterable, cipher)
 
 
 def _segment(data: ListVectorsInput) -> Segment:

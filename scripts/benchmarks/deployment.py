@@ -123,7 +123,7 @@ def _served(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve"],
-            env=_environment(given | {"REGION": REGION}),
+            env=environment(given | {"REGION": REGION}),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -139,7 +139,7 @@ def _served(
         _end(process)
 
 
-def _environment(settings: dict[str, str]) -> dict[str, str]:
+def environment(settings: dict[str, str]) -> dict[str, str]:
     """Without the developer's own settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(variable(""))}
     return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in settings.items()}

@@ -34,6 +34,7 @@ TOP_100_TO_TOP_10 = at_most(3)
 
 LOADED_PER_SECOND = at_least(2_500)
 LOADING_TO_IDLE = at_most(5)
+IMPORT_TO_RAW = at_most(1.5)
 UPSERTED_PER_SECOND = at_least(1_500)
 
 DISTANCE_ERROR = at_most(1e-5)

@@ -1,0 +1,1 @@
+"""`pgs3vectors import` and `pgs3vectors export`: vectors from and to files and other endpoints."""

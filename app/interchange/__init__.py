@@ -1,0 +1,1 @@
+"""Vectors as they come and go beside the API: files of other programs, and other endpoints."""
