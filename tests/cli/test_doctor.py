@@ -132,7 +132,7 @@ def test_an_empty_database_is_told(postgres: str, indexes: Indexes) -> None:
 
 def test_a_role_that_may_too_little_is_an_error(indexes: Indexes) -> None:
     indexes.sql("CREATE ROLE test_doctor LOGIN PASSWORD 'p'")
-    indexes.sql("GRANT USAGE ON SCHEMA s3_vectors TO test_doctor")
+    indexes.sql("GRANT USAGE ON SCHEMA public, s3_vectors TO test_doctor")
     indexes.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA s3_vectors TO test_doctor")
     indexes.sql("REVOKE DELETE ON s3_vectors.accounts FROM test_doctor")
     user = indexes.url.partition("://")[2].partition("@")[0]

@@ -60,7 +60,8 @@ def _rights(connection: psycopg.Connection) -> Iterator[tuple[str, bool]]:
         [(may,)] = rows(connection, "SELECT has_database_privilege(current_database(), 'CREATE')")
         yield "CREATE on the database", may
         return
-    for schema, privilege in (("s3_vectors", "USAGE"), ("vectors", "USAGE"), ("vectors", "CREATE")):
+    [(types,)] = rows(connection, "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'")
+    for schema, privilege in ((types, "USAGE"), ("s3_vectors", "USAGE"), ("vectors", "USAGE"), ("vectors", "CREATE")):
         [(may,)] = rows(connection, "SELECT has_schema_privilege(%s, %s)", schema, privilege)
         yield f"{privilege} on schema {schema}", may
     for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
