@@ -1,0 +1,70 @@
+"""What is broken: a PostgreSQL of our own, and servers on it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from app.access_keys import new_secret
+from app.envelope import new_key
+from scripts.fault_injection.cluster import Cluster, created
+from scripts.fault_injection.load import create_index
+from scripts.testbed.api import Api, RootCredentials
+from scripts.testbed.server import Server
+
+POLL_SECONDS = 0.05
+
+
+class Deployment(Struct, frozen=True):
+    folder: Path
+    cluster: Cluster
+    credentials: RootCredentials
+    settings: Mapping[str, str]
+    server: Server
+
+    @property
+    def api(self) -> Api:
+        return self.server.api
+
+    def another_server(self, **settings: str) -> Server:
+        """Not started."""
+        return Server(self.folder, self.cluster.url(), self.credentials, {**self.settings, **settings})
+
+
+@contextmanager
+def deployed(
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    postgres: Mapping[str, str] | None = None,
+    database_url: Callable[[Cluster], str] = Cluster.url,
+) -> Iterator[Deployment]:
+    """With an empty index of batches; `database_url` leads the server past something, to the same cluster."""
+    with created(folder / "postgres", postgres) as cluster, served(folder, cluster, settings, database_url) as found:
+        create_index(found.api)
+        yield found
+
+
+@contextmanager
+def served(
+    folder: Path,
+    cluster: Cluster,
+    settings: Mapping[str, str] | None = None,
+    database_url: Callable[[Cluster], str] = Cluster.url,
+) -> Iterator[Deployment]:
+    credentials = RootCredentials("FAULTSROOT", new_secret(), new_key())
+    given = {"LOG_LEVEL": "warning", "LOG_FORMAT": "json", **(settings or {})}
+    with Server(folder, database_url(cluster), credentials, given) as server:
+        yield Deployment(folder, cluster, credentials, given, server)
+
+
+def until(reached: Callable[[], bool], within: float) -> bool:
+    """Whether it came to that in time."""
+    deadline = time.monotonic() + within
+    while not reached():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
