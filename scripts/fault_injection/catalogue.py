@@ -5,7 +5,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from scripts.fault_injection.experiments import crashes
+from scripts.fault_injection.experiments import crashes, power
 from scripts.fault_injection.trial import Trial
 
 
@@ -31,6 +31,11 @@ GROUPS: dict[str, list[Experiment]] = {
         Experiment(crashes.backend_killed, fast=True),
         Experiment(crashes.postmaster_killed, fast=True),
         Experiment(crashes.postgres_stopped, fast=True),
+    ],
+    "power": [
+        Experiment(power.power_cut),
+        Experiment(power.power_cut_without_fsync),
+        Experiment(power.power_cut_with_asynchronous_commit),
     ],
 }
 

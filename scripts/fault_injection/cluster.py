@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 
 from app.database.embedded import initdb
 from app.database.embedded_binaries import binaries
@@ -42,10 +43,21 @@ class ClusterError(ScriptError):
     """PostgreSQL did not do what an experiment needs."""
 
 
+class Storage(Struct, frozen=True):
+    """Where the cluster keeps what, if not beside its log."""
+
+    data: Path | None = None
+    wal: Path | None = None
+
+
+TOGETHER = Storage()
+
+
 class Cluster:
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, storage: Storage = TOGETHER) -> None:
         self.folder = folder
-        self.data = folder / "pgdata"
+        self.data = (storage.data or folder) / "pgdata"
+        self.wal = storage.wal and storage.wal / "pg_wal"
         self.log = folder / "postgres.log"
         self.port = free_port()
         self.settings = {**SMALL, **(settings or {})}
@@ -65,8 +77,9 @@ class Cluster:
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(self.password)
-        self.own(password, self.folder)
-        self.run(*initdb(self.programs, self.data, password, SUPERUSER))
+        self.own(password, self.folder, self.data.parent, *([self.wal.parent] if self.wal else []))
+        wal = [f"--waldir={self.wal}"] if self.wal else []
+        self.run(*initdb(self.programs, self.data, password, SUPERUSER), *wal)
         self.start()
         with self.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
@@ -110,6 +123,13 @@ class Cluster:
         )
         if done.returncode:
             raise ClusterError(f"{Path(program).name} failed: {done.stderr[-500:]}")
+
+    def set(self, **settings: str) -> None:
+        """For all sessions from now on."""
+        with self.connect() as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+            connection.execute("SELECT pg_reload_conf()")
 
     @property
     def where(self) -> list[str]:
@@ -193,8 +213,8 @@ class Cluster:
 
 
 @contextmanager
-def created(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    cluster = Cluster(folder, settings)
+def created(folder: Path, settings: Mapping[str, str] | None = None, storage: Storage = TOGETHER) -> Iterator[Cluster]:
+    cluster = Cluster(folder, settings, storage)
     try:
         cluster.create()
         yield cluster

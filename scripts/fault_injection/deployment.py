@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from app.access_keys import new_secret
 from app.envelope import new_key
-from scripts.fault_injection.cluster import Cluster, created
+from scripts.fault_injection.cluster import TOGETHER, Cluster, Storage, created
 from scripts.fault_injection.load import create_index
 from scripts.testbed.api import Api, RootCredentials
 from scripts.testbed.server import Server
@@ -39,10 +39,14 @@ def deployed(
     settings: Mapping[str, str] | None = None,
     *,
     postgres: Mapping[str, str] | None = None,
+    storage: Storage = TOGETHER,
     database_url: Callable[[Cluster], str] = Cluster.url,
 ) -> Iterator[Deployment]:
     """With an empty index of batches; `database_url` leads the server past something, to the same cluster."""
-    with created(folder / "postgres", postgres) as cluster, served(folder, cluster, settings, database_url) as found:
+    with (
+        created(folder / "postgres", postgres, storage) as cluster,
+        served(folder, cluster, settings, database_url) as found,
+    ):
         create_index(found.api)
         yield found
 

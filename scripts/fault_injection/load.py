@@ -1,58 +1,38 @@
-"""Writers and readers on the signed API, who judge every answer while something is being broken.
-
-Writers put and delete batches, ask again until a write is acknowledged, and then look whether it is there.  Readers get
-and query batches that others write.
-"""
+"""Clients who write and read on the signed API, side by side, while something is being broken."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any, Self
 
 from msgspec import Struct
 
-from scripts.fault_injection.answers import UNAVAILABLE, Answer, Client, NoAnswer
-from scripts.fault_injection.ledger import DIMENSION, WRONG, Batch, Finding, Ledger
+from scripts.fault_injection.answers import UNAVAILABLE, Client
+from scripts.fault_injection.callers import BUCKET, INDEX, NAMES, Caller, Reader, Writer
+from scripts.fault_injection.ledger import DIMENSION, Ledger
+from scripts.fault_injection.record import Record
 from scripts.testbed.api import Api, ApiError
 from scripts.testbed.errors import ScriptError
 
-BUCKET, INDEX = "faults", "batches"
-NAMES = {"vectorBucketName": BUCKET, "indexName": INDEX}
-PAUSE_SECONDS = 0.05
 POLL_SECONDS = 0.02
 PAGE = 1000
 ENDING_SECONDS = 150
-MOST_KEPT = 20
 
 
 class DidNotRecover(ScriptError):
-    """Within the time that an experiment allows."""
+    """What was waited for did not come within the time that an experiment allows."""
 
 
 class Traffic(Struct, frozen=True):
-    """How many clients of each kind, and what a client does by chance follows from the seed."""
+    """How many clients of each kind; what a client does by chance follows from the seed."""
 
     seed: int
     writers: int = 4
     readers: int = 2
     expected: frozenset[str] = UNAVAILABLE
-    """Error types that the fault explains."""
     patience: float = 60
     """Of a client with an answer."""
-
-
-def create_index(api: Api, index: str = INDEX, dimension: int = DIMENSION) -> None:
-    api.call("CreateVectorBucket", vectorBucketName=BUCKET)
-    api.call(
-        "CreateIndex",
-        vectorBucketName=BUCKET,
-        indexName=index,
-        dataType="float32",
-        dimension=dimension,
-        distanceMetric="euclidean",
-    )
 
 
 class Load:
@@ -60,19 +40,21 @@ class Load:
 
     def __init__(self, apis: Sequence[Api], traffic: Traffic) -> None:
         self.ledger = Ledger(traffic.writers)
-        self.answers: Counter[str] = Counter()
-        self.findings: list[Finding] = []
-        self.irregular: Counter[str] = Counter()
-        self.reads = 0
-        self.acknowledged = 0
+        self.record = Record(traffic.expected)
         self._apis = apis
         self._traffic = traffic
-        self._lock = Lock()
+        self._callers = [self._caller(number) for number in range(traffic.writers + traffic.readers)]
         self._stopping = Event()
-        jobs = [(self._write, n) for n in range(traffic.writers)] + [(self._read, n) for n in range(traffic.readers)]
-        self._done: list[int] = [0] * len(jobs)
         self._errors: list[BaseException] = []
-        self._threads = [Thread(target=self._run, args=(n, *job), daemon=True) for n, job in enumerate(jobs)]
+        self._threads = [Thread(target=self._run, args=(caller,), daemon=True) for caller in self._callers]
+
+    def _caller(self, number: int) -> Caller:
+        first = number % len(self._apis)
+        clients = [Client(api, self._traffic.patience) for api in (*self._apis[first:], *self._apis[:first])[:2]]
+        random = Random(f"{self._traffic.seed} {number}")  # noqa: S311 - no secret
+        if number < self._traffic.writers:
+            return Writer(number, clients, self.ledger, self.record, random)
+        return Reader(clients, self.ledger, self.record, random)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -81,6 +63,15 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _run(self, caller: Caller) -> None:
+        try:
+            while not self._stopping.is_set():
+                caller.step(self._stopping)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self._errors.append(error)
+        finally:
+            caller.close()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -94,120 +85,50 @@ class Load:
 
     def wait_for(self, acknowledged: int, within: float = 60) -> None:
         """So many writes more."""
-        wanted = self.acknowledged + acknowledged
-        self._wait(lambda: self.acknowledged >= wanted, within, f"{acknowledged} more writes")
+        wanted = self.record.acknowledged + acknowledged
+        self.wait_until(
+            lambda: self.record.acknowledged >= wanted, within, f"{acknowledged} more writes are acknowledged"
+        )
 
     def recovers(self, within: float) -> float:
-        """Seconds until every client has had two requests served that nobody had begun before; one may be under way."""
-        started, before = time.monotonic(), list(self._done)
-        self._wait(
-            lambda: all(now >= then + 2 for now, then in zip(self._done, before, strict=True)), within, "every client"
+        """Seconds until every client has been served; the second answer is to a request that began after this call."""
+        started, before = time.monotonic(), [caller.served for caller in self._callers]
+        self.wait_until(
+            lambda: all(c.served >= then + 2 for c, then in zip(self._callers, before, strict=True)),
+            within,
+            "every client is served again",
         )
         return time.monotonic() - started
 
-    def _wait(self, reached: Callable[[], bool], within: float, what: str) -> None:
+    def is_answered(self, within: float) -> None:
+        """Every client gets an answer, whatever it is; the second is to a request that began after this call."""
+        before = [caller.answered for caller in self._callers]
+        self.wait_until(
+            lambda: all(c.answered >= then + 2 for c, then in zip(self._callers, before, strict=True)),
+            within,
+            "every client is answered",
+        )
+
+    def wait_until(self, reached: Callable[[], bool], within: float, what: str) -> None:
         deadline = time.monotonic() + within
         while not reached():
             if self._errors:
                 raise self._errors[0]
             if time.monotonic() > deadline:
-                raise DidNotRecover(f"Not served again within {within:.0f} s: {what}.")
+                raise DidNotRecover(f"Not within {within:.0f} s: {what}.")
             time.sleep(POLL_SECONDS)
-
-    def _run(self, number: int, job: Callable[[int, int, Random, list[Client]], None], own: int) -> None:
-        clients = [Client(api, self._traffic.patience) for api in (*self._apis[own:], *self._apis[:own])[:2]]
-        random = Random(f"{self._traffic.seed} {number}")  # noqa: S311 - no secret
-        try:
-            while not self._stopping.is_set():
-                job(number, own, random, clients)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            self._errors.append(error)
-        finally:
-            for client in clients:
-                client.close()
-
-    def _write(self, number: int, writer: int, random: Random, clients: list[Client]) -> None:
-        batch = self.ledger.next_version(writer, random)
-        version = batch.latest
-        while (answer := self._attempt(clients[0], batch, version)) is None:
-            batch.doubtful = True
-            if self._stopping.wait(PAUSE_SECONDS):
-                return
-        batch.acknowledged = version
-        with self._lock:
-            self.acknowledged += 1
-        self._done[number] += 1
-        if answer.members:
-            self._find(Finding(WRONG, str(answer)))
-        if random.random() < 0.2:
-            self._get(clients[-1], batch)
-
-    def _read(self, number: int, _: int, random: Random, clients: list[Client]) -> None:
-        batch = self.ledger.some_batch(random)
-        served = batch is not None and (self._get if random.random() < 0.5 else self._query)(clients[0], batch)
-        if served:
-            self._done[number] += 1
-        else:
-            self._stopping.wait(PAUSE_SECONDS)
-
-    def _attempt(self, client: Client, batch: Batch, version: int) -> Answer | None:
-        if batch.present[version]:
-            return self._ask(client, "PutVectors", vectors=batch.written(version))
-        return self._ask(client, "DeleteVectors", keys=batch.keys)
-
-    def _get(self, client: Client, batch: Batch) -> bool:
-        least = batch.acknowledged
-        answer = self._ask(client, "GetVectors", keys=batch.keys, returnData=True, returnMetadata=True)
-        if answer is not None:
-            self._judge(batch, answer.members["vectors"], least)
-        return answer is not None
-
-    def _query(self, client: Client, batch: Batch) -> bool:
-        """By filter, so that the batch is all that there is; distances are squares of whole numbers."""
-        least = batch.acknowledged
-        asked = {"topK": 100, "filter": {"batch": batch.name}, "returnDistance": True, "returnMetadata": True}
-        answer = self._ask(client, "QueryVectors", queryVector={"float32": batch.vector(least, 0)}, **asked)
-        if answer is None:
-            return False
-        vectors = answer.members["vectors"]
-        self._judge(batch, vectors, least)
-        for vector in vectors:
-            moved, i = vector["metadata"]["version"] - least, int(vector["key"].rsplit("-", 1)[1])
-            if vector["distance"] != moved**2 + i**2:
-                self._find(Finding(WRONG, f"{vector} is {moved**2 + i**2} from version {least}"))
-        return True
-
-    def _judge(self, batch: Batch, vectors: Sequence[Any], least: int) -> None:
-        with self._lock:
-            self.reads += 1
-        if (finding := batch.judge(vectors, least, batch.latest)) is not None:
-            self._find(finding)
-
-    def _find(self, finding: Finding) -> None:
-        with self._lock:
-            self.findings.append(finding)
-
-    def _ask(self, client: Client, operation: str, **members: Any) -> Answer | None:
-        """None if it was not served."""
-        try:
-            answer = client.ask(operation, **NAMES, **members)
-        except NoAnswer:
-            self._count("no answer")
-            return None
-        self._count(answer.type or "200")
-        unexpected = answer.status != 200 and answer.type not in self._traffic.expected
-        if fault := answer.fault or ("unexpected" if unexpected else None):
-            with self._lock:
-                self.irregular[f"{fault}: {answer}"] += 1
-        return answer if answer.status == 200 else None
-
-    def _count(self, what: str) -> None:
-        with self._lock:
-            self.answers[what] += 1
 
     def judge_what_is_stored(self, api: Api) -> None:
         """When the last client has ended: every vector that there is, against the ledger."""
-        self.findings += self.ledger.judge_all(list_vectors(api))
+        self.record.findings += self.ledger.judge_all(list_vectors(api))
+
+
+def create_index(api: Api, index: str = INDEX, dimension: int = DIMENSION) -> None:
+    """In the bucket of all experiments."""
+    if not api.call("ListVectorBuckets")["vectorBuckets"]:
+        api.call("CreateVectorBucket", vectorBucketName=BUCKET)
+    shape: dict[str, Any] = {"dataType": "float32", "dimension": dimension, "distanceMetric": "euclidean"}
+    api.call("CreateIndex", **NAMES | {"indexName": index}, **shape)
 
 
 def list_vectors(api: Api, index: str = INDEX) -> list[Any]:

@@ -89,8 +89,10 @@ class Trial:
         return deployment.deployed(self.folder, settings, **options)
 
     @contextmanager
-    def load(self, *apis: Api, expected: frozenset[str] = UNAVAILABLE, **traffic: Any) -> Iterator[Load]:
-        """Judged when it ends, by what the first server says is stored then."""
+    def load(
+        self, *apis: Api, judged: bool = True, expected: frozenset[str] = UNAVAILABLE, **traffic: Any
+    ) -> Iterator[Load]:
+        """Judged when it ends, by what the first server says is stored then too."""
         load = Load(apis, Traffic(self.seed, expected=expected, **traffic))
         try:
             with load:
@@ -98,21 +100,27 @@ class Trial:
                 yield load
         except DidNotRecover as error:
             self.judge("serves again without hands", passed=False, found=error)
-        self._judge_load(load, apis[0])
+        if judged:
+            self._judge_load(load, apis[0])
 
     def _judge_load(self, load: Load, api: Api) -> None:
-        self.result.acknowledged += load.acknowledged
-        self.result.answers += load.answers
+        record = load.record
+        self.count(load)
         try:
             load.judge_what_is_stored(api)
         except (ScriptError, OSError) as error:
             self.judge("what is stored can be read", passed=False, found=error)
-        for kind in (LOST, PARTIAL, WRONG):
-            found = [finding.what for finding in load.findings if finding.kind == kind]
-            shown = "; ".join(found[:MOST_SHOWN]) or f"{load.acknowledged} writes, {load.reads} reads"
-            self.judge(f"no {kind}" if kind != LOST else "no acknowledged write lost", not found, shown)
-        irregular = "; ".join(f"{times} x {what}" for what, times in load.irregular.most_common(MOST_SHOWN))
-        self.judge("only errors of the model that the fault explains", not load.irregular, irregular)
+        for judge, kind in (("no acknowledged write lost", LOST), ("no part of a batch", PARTIAL), ("no lie", WRONG)):
+            found = [finding.what for finding in record.findings if finding.kind == kind]
+            shown = "; ".join(found[:MOST_SHOWN]) or f"{record.acknowledged} writes, {record.reads} reads"
+            self.judge(judge, not found, f"{len(found)}: {shown}" if found else shown)
+        irregular = "; ".join(f"{times} x {what}" for what, times in record.irregular.most_common(MOST_SHOWN))
+        self.judge("only errors of the model that the fault explains", not record.irregular, irregular)
+
+    def count(self, load: Load) -> None:
+        self.result.acknowledged += load.record.acknowledged
+        for (_, error_type), times in load.record.answers.items():
+            self.result.answers[error_type] += times
 
     def breaks(
         self,

@@ -73,9 +73,8 @@ def postgres_stopped(trial: Trial) -> None:
 
     def stop(deployment: Deployment, load: Load) -> None:
         deployment.cluster.stop_immediately()
-        told = load.answers[UNAVAILABLE]
-        until(lambda: load.answers[UNAVAILABLE] > told, WORKER_SECONDS)
-        trial.judge("503 meanwhile", load.answers[UNAVAILABLE] > told, dict(load.answers))
+        told = load.record.count(UNAVAILABLE)
+        load.wait_until(lambda: load.record.count(UNAVAILABLE) > told, WORKER_SECONDS, "somebody is told 503")
         deployment.cluster.start()
 
     trial.breaks(stop, full=5, short=1, within=DATABASE_SECONDS)
