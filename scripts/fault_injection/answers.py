@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import time
 from typing import Any, Self
 
 import botocore.session
@@ -74,15 +75,19 @@ class Client:
         self._api = api
         self._patience = patience
         self._socket: socket.socket | None = None
+        self.sent_at: float | None = None
+        """When the last request was sent whole; None if it never was."""
 
     def ask(self, operation: str, **members: Any) -> Answer:
         return self.send(operation, self._api.request(operation, msgspec.json.encode(members)))
 
     def send(self, operation: str, request: bytes) -> Answer:
         """Raises NoAnswer."""
+        self.sent_at = None
         try:
             connection = self._connected()
             connection.sendall(request)
+            self.sent_at = time.monotonic()
             return self._receive(operation, connection)
         except (OSError, http.client.HTTPException) as error:
             self.close()

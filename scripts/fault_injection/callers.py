@@ -43,7 +43,7 @@ class Caller:
             answer = client.ask(operation, **NAMES, **members)
             self.answered += 1
         except NoAnswer:
-            pass
+            self._record.note_unanswered(client.sent_at)
         self._record.note_answer(operation, answer)
         return answer if answer is not None and answer.status == 200 else None
 

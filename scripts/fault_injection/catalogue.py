@@ -5,7 +5,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from scripts.fault_injection.experiments import crashes, power
+from scripts.fault_injection.experiments import clients, crashes, limits, network, power, shutdown, storage, storms
 from scripts.fault_injection.trial import Trial
 
 
@@ -36,6 +36,35 @@ GROUPS: dict[str, list[Experiment]] = {
         Experiment(power.power_cut),
         Experiment(power.power_cut_without_fsync),
         Experiment(power.power_cut_with_asynchronous_commit),
+    ],
+    "storage": [
+        Experiment(storage.data_disk_full),
+        Experiment(storage.wal_disk_full),
+    ],
+    "network": [
+        Experiment(network.link_delayed),
+        Experiment(network.link_cut, fast=True),
+        Experiment(network.link_half_open),
+        Experiment(network.database_frozen),
+        Experiment(network.commit_unanswered, fast=True),
+    ],
+    "limits": [
+        Experiment(limits.pool_exhausted),
+        Experiment(limits.statement_timeout, fast=True),
+        Experiment(limits.lock_timeout),
+        Experiment(limits.deadlock, fast=True),
+    ],
+    "clients": [
+        Experiment(clients.slow_headers),
+        Experiment(clients.slow_bodies),
+        Experiment(clients.slow_readers),
+    ],
+    "storms": [
+        Experiment(storms.created_and_deleted, fast=True),
+    ],
+    "shutdown": [
+        Experiment(shutdown.terminated_in_flight, fast=True),
+        Experiment(shutdown.terminated_under_load),
     ],
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from msgspec import Struct
 
 from app.access_keys import new_secret
@@ -27,6 +28,26 @@ class Deployment(Struct, frozen=True):
     @property
     def api(self) -> Api:
         return self.server.api
+
+    def table(self, index: str) -> str:
+        with self.cluster.connect() as connection:
+            row = connection.execute(
+                "SELECT id FROM s3_vectors.vector_indexes WHERE index_name = %s AND deletion_time IS NULL", [index]
+            ).fetchone()
+        return f"vectors.index_{row[0]}" if row else ""
+
+    @contextmanager
+    def locked(self, index: str) -> Iterator[psycopg.Connection]:
+        """Against everybody: what needs the table waits."""
+        with psycopg.connect(self.cluster.url()) as connection:
+            connection.execute(f"LOCK TABLE {self.table(index)} IN ACCESS EXCLUSIVE MODE".encode())
+            yield connection
+
+    def waiting(self) -> int:
+        """How many backends wait for a lock."""
+        with self.cluster.connect() as connection:
+            row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
+        return row[0] if row else 0
 
     def another_server(self, **settings: str) -> Server:
         """Not started."""

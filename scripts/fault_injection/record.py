@@ -16,6 +16,8 @@ class Record:
         """By operation and error type; 200 and none at all are types here."""
         self.irregular: Counter[str] = Counter()
         self.findings: list[Finding] = []
+        self.unanswered: list[float] = []
+        """When requests were sent whole to which no answer came."""
         self.acknowledged = 0
         self.reads = 0
         self._expected = expected
@@ -39,6 +41,11 @@ class Record:
             self.answers[operation, what] += 1
             if answer is not None and (fault := self._fault(answer)):
                 self.irregular[f"{fault}: {answer}"] += 1
+
+    def note_unanswered(self, sent_at: float | None) -> None:
+        if sent_at is not None:
+            with self._lock:
+                self.unanswered.append(sent_at)
 
     def note_acknowledgement(self) -> None:
         with self._lock:

@@ -5,15 +5,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from scripts.fault_injection.trial import NotHere
 
+BLOCK = 4096
 NEEDED = ("mkfs.ext4", "mount", "umount", "losetup", "cp")
 # The journal is left alone meanwhile, so that only what PostgreSQL has flushed is there after a power cut.
+
 OPTIONS = "loop,noatime,commit=300"
 
 
@@ -27,9 +29,11 @@ class Volume(Struct, frozen=True):
 
     def fill(self) -> None:
         """To the last block."""
-        with self.filler.open("wb") as file:
-            free = os.statvfs(self.mount)
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        with self.filler.open("wb", buffering=0) as file:
+            for size in (2**20, BLOCK):
+                with suppress(OSError):
+                    while file.write(bytes(size)):
+                        pass
 
     def make_room(self) -> None:
         self.filler.unlink()
