@@ -5,7 +5,22 @@ from itertools import chain
 
 from msgspec import Struct
 
-from scripts.fault_injection.experiments import clients, crashes, limits, network, power, shutdown, storage, storms
+from scripts.fault_injection.experiments import (
+    backups,
+    builds,
+    clients,
+    clock,
+    crashes,
+    keys,
+    limits,
+    network,
+    power,
+    replication,
+    shutdown,
+    storage,
+    storms,
+    upgrades,
+)
 from scripts.fault_injection.trial import Trial
 
 
@@ -65,6 +80,30 @@ GROUPS: dict[str, list[Experiment]] = {
     "shutdown": [
         Experiment(shutdown.terminated_in_flight, fast=True),
         Experiment(shutdown.terminated_under_load),
+    ],
+    "builds": [
+        Experiment(builds.build_terminated),
+        Experiment(builds.build_killed),
+    ],
+    "replication": [
+        Experiment(replication.failed_over_synchronously),
+        Experiment(replication.failed_over_asynchronously),
+        Experiment(replication.commit_cancelled),
+    ],
+    "backups": [
+        Experiment(backups.dumped_and_restored),
+        Experiment(backups.base_backup_restored),
+        Experiment(backups.restored_to_a_point_in_time),
+    ],
+    "upgrades": [
+        Experiment(upgrades.migration_interrupted, fast=True),
+    ],
+    "keys": [
+        Experiment(keys.key_missing, fast=True),
+        Experiment(keys.key_rotated),
+    ],
+    "clock": [
+        Experiment(clock.clock_jumped),
     ],
 }
 

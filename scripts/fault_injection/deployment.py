@@ -49,40 +49,37 @@ class Deployment(Struct, frozen=True):
             row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
         return row[0] if row else 0
 
-    def another_server(self, **settings: str) -> Server:
-        """Not started."""
-        return Server(self.folder, self.cluster.url(), self.credentials, {**self.settings, **settings})
+    def others(self) -> int:
+        """How many connections others have to the database."""
+        with self.cluster.connect() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+        return row[0] if row else 0
+
+    def another_server(self, cluster: Cluster | None = None) -> Server:
+        """With the same keys, not started; on the same cluster or a copy of it."""
+        return Server(self.folder, (cluster or self.cluster).url(), self.credentials, self.settings)
 
 
 @contextmanager
-def deployed(
+def deployed(  # noqa: PLR0913 - each experiment breaks another part of it
     folder: Path,
     settings: Mapping[str, str] | None = None,
     *,
     postgres: Mapping[str, str] | None = None,
     storage: Storage = TOGETHER,
     database_url: Callable[[Cluster], str] = Cluster.url,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Deployment]:
     """With an empty index of batches; `database_url` leads the server past something, to the same cluster."""
-    with (
-        created(folder / "postgres", postgres, storage) as cluster,
-        served(folder, cluster, settings, database_url) as found,
-    ):
-        create_index(found.api)
-        yield found
-
-
-@contextmanager
-def served(
-    folder: Path,
-    cluster: Cluster,
-    settings: Mapping[str, str] | None = None,
-    database_url: Callable[[Cluster], str] = Cluster.url,
-) -> Iterator[Deployment]:
     credentials = RootCredentials("FAULTSROOT", new_secret(), new_key())
     given = {"LOG_LEVEL": "warning", "LOG_FORMAT": "json", **(settings or {})}
-    with Server(folder, database_url(cluster), credentials, given) as server:
-        yield Deployment(folder, cluster, credentials, given, server)
+    with created(folder / "postgres", postgres, storage) as cluster:
+        server = Server(folder, database_url(cluster), credentials, given, environment=environment)
+        with server:
+            create_index(server.api)
+            yield Deployment(folder, cluster, credentials, given, server)
 
 
 def until(reached: Callable[[], bool], within: float) -> bool:

@@ -15,6 +15,17 @@ BATCH = 5
 DIMENSION = 4
 
 
+Bounds = tuple[int, int]
+"""The version that was acknowledged last, and the latest that was attempted."""
+
+
+class Window(Struct, frozen=True):
+    """What was written between two moments, by name of batch: it may be there, what was before must be."""
+
+    least: Mapping[str, Bounds]
+    most: Mapping[str, Bounds]
+
+
 class Finding(Struct, frozen=True):
     """What was seen of a batch that must not be seen."""
 
@@ -120,12 +131,19 @@ class Ledger:
             own = random.choice(self._batches)
             return random.choice(list(own.values())[-100:]) if own else None
 
-    def judge_all(self, vectors: Iterable[Mapping[str, Any]]) -> list[Finding]:
-        """Everything that is there at the end, when nobody writes."""
+    def bounds(self) -> dict[str, Bounds]:
+        """Of each batch that there is by now."""
+        return {batch.name: (batch.acknowledged, batch.latest) for batch in self.batches}
+
+    def judge_all(self, vectors: Iterable[Mapping[str, Any]], window: Window) -> list[Finding]:
+        """Everything that is there."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         for vector in vectors:
             found.setdefault(vector["metadata"]["batch"], []).append(vector)
-        batches = self.batches
-        judged = [batch.judge(found.pop(batch.name, ()), batch.acknowledged, batch.latest) for batch in batches]
-        phantoms = [Finding(WRONG, f"{name} was never written") for name in found]
+        batches = [batch for batch in self.batches if batch.name in window.most]
+        judged = [
+            batch.judge(found.pop(batch.name, ()), window.least.get(batch.name, (0, 0))[0], window.most[batch.name][1])
+            for batch in batches
+        ]
+        phantoms = [Finding(WRONG, f"{name} was not yet written") for name in found]
         return [finding for finding in judged if finding is not None] + phantoms

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from scripts.fault_injection.answers import UNAVAILABLE, Client
 from scripts.fault_injection.callers import BUCKET, INDEX, NAMES, Caller, Reader, Writer
-from scripts.fault_injection.ledger import DIMENSION, Ledger
+from scripts.fault_injection.ledger import DIMENSION, Ledger, Window
 from scripts.fault_injection.record import Record
 from scripts.testbed.api import Api, ApiError
 from scripts.testbed.errors import ScriptError
@@ -120,7 +120,8 @@ class Load:
 
     def judge_what_is_stored(self, api: Api) -> None:
         """When the last client has ended: every vector that there is, against the ledger."""
-        self.record.findings += self.ledger.judge_all(list_vectors(api))
+        bounds = self.ledger.bounds()
+        self.record.findings += self.ledger.judge_all(list_vectors(api), Window(bounds, bounds))
 
 
 def create_index(api: Api, index: str = INDEX, dimension: int = DIMENSION) -> None:

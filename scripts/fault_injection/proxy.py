@@ -126,8 +126,8 @@ class Proxy:
 
     async def _ended(self) -> None:
         async with asyncio.timeout(ENDING_SECONDS):
-            while self._links:
-                await asyncio.sleep(POLL_SECONDS)  # noqa: ASYNC110 - each link ends by itself
+            while self._links:  # noqa: ASYNC110 - each ends by itself
+                await asyncio.sleep(POLL_SECONDS)
 
 
 @contextmanager

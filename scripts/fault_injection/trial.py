@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from scripts.fault_injection import deployment
 from scripts.fault_injection.answers import UNAVAILABLE
+from scripts.fault_injection.cluster import Cluster
 from scripts.fault_injection.deployment import Deployment, until
 from scripts.fault_injection.ledger import LOST, PARTIAL, WRONG
 from scripts.fault_injection.load import DidNotRecover, Load, Traffic
@@ -138,7 +139,7 @@ class Trial:
                     load.wait_for(BETWEEN_WRITES)
                     break_it(deployment, load)
                     self.recovers(load, within)
-            self.judge_leaks(deployment)
+            self.judge_leaks(deployment.cluster)
 
     def recovers(self, load: Load, within: float) -> None:
         """The fault is over: every client is served again, without hands."""
@@ -146,9 +147,9 @@ class Trial:
         self.result.recovered.append(seconds)
         self.judge(f"serves again without hands within {within:.0f} s", passed=True, found=f"{seconds:.1f} s")
 
-    def judge_leaks(self, deployed: Deployment) -> None:
+    def judge_leaks(self, cluster: Cluster) -> None:
         """Nothing holds locks or transactions when nobody asks any more, and no half-built index is left."""
-        with deployed.cluster.connect() as connection:
+        with cluster.connect() as connection:
 
             def left() -> str:
                 row = connection.execute(LEFT).fetchone()

@@ -96,6 +96,20 @@ class Server:
                 ),
             )
 
+    def command(self, *arguments: str) -> str:
+        """What `pgs3vectors` prints with the settings of this server."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=environment(self.settings),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServerError(f"pgs3vectors {arguments[0]} failed: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
     def wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while self.popen.poll() is None and time.monotonic() < deadline:

@@ -67,7 +67,7 @@ def _judge(trial: Trial, deployment: Deployment, begin: Beginning, told: bytes =
         refused = sum(times for (_, what), times in load.record.answers.items() if what != "200")
         trial.judge("others are served meanwhile", refused == 0, dict(load.record.answers))
         trial.recovers(load, RECOVERY_SECONDS)
-    trial.judge_leaks(deployment)
+    trial.judge_leaks(deployment.cluster)
 
 
 def _wait_until_cut(deployment: Deployment, clients: list[SlowClient]) -> int:

@@ -24,7 +24,7 @@ def pool_exhausted(trial: Trial) -> None:
             trial.judge(f"all {CROWD} are told within {ANSWER_SECONDS} s", not crowd.faults(), crowd.faults()[:3])
             trial.note(", ".join(f"{times} x {what}" for what, times in told.items()))
             trial.recovers(load, RECOVERY_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def statement_timeout(trial: Trial) -> None:
@@ -52,7 +52,7 @@ def _judge_blocked(trial: Trial, deployment: Deployment, expected: str) -> None:
                 after = ask_at_once(deployment.api, 20, operation, members).types()
                 trial.judge(f"the next {operation} are served", after == {SERVED: 20}, dict(after))
         trial.recovers(load, RECOVERY_SECONDS)
-    trial.judge_leaks(deployment)
+    trial.judge_leaks(deployment.cluster)
 
 
 def deadlock(trial: Trial) -> None:
@@ -74,4 +74,4 @@ def deadlock(trial: Trial) -> None:
             found = "deadlock detected" in deployment.cluster.log.read_text()
             trial.judge("PostgreSQL finds a deadlock, or this would prove nothing", found)
             trial.recovers(load, RECOVERY_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)

@@ -42,7 +42,7 @@ def link_delayed(trial: Trial) -> None:
             trial.judge("nothing is refused", refused == 0, dict(load.record.answers))
             proxy.heal()
             trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def link_cut(trial: Trial) -> None:
@@ -55,7 +55,7 @@ def link_cut(trial: Trial) -> None:
                 load.is_answered(ANSWER_SECONDS)
                 proxy.heal()
                 trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def link_half_open(trial: Trial) -> None:
@@ -69,7 +69,7 @@ def link_half_open(trial: Trial) -> None:
             proxy.cut()  # what nobody could have ended, PostgreSQL keeps for hours
             proxy.heal()
             trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def database_frozen(trial: Trial) -> None:
@@ -85,7 +85,7 @@ def database_frozen(trial: Trial) -> None:
                 finally:
                     deployment.cluster.thaw()
                 trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def commit_unanswered(trial: Trial) -> None:
@@ -97,4 +97,4 @@ def commit_unanswered(trial: Trial) -> None:
             proxy.break_answers(None)
             trial.recovers(load, DATABASE_SECONDS)
             trial.judge("writes of unknown outcome are refused", load.record.refused("PutVectors") > 0)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)

@@ -30,7 +30,7 @@ def power_cut(trial: Trial) -> None:
                 cut_power(deployment.cluster, volume)
                 deployment.cluster.start()
                 trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def power_cut_without_fsync(trial: Trial) -> None:

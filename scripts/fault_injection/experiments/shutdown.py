@@ -33,7 +33,7 @@ def terminated_in_flight(trial: Trial) -> None:
             trial.judge("every write in flight is served", told == {"200": IN_FLIGHT}, dict(told))
             _judge_end(trial, deployment)
             deployment.server.start()
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def terminated_under_load(trial: Trial) -> None:
@@ -49,7 +49,7 @@ def terminated_under_load(trial: Trial) -> None:
                 trial.judge("nothing in flight fails", not failed, f"{len(failed)} unanswered")
                 deployment.server.start()
                 trial.recovers(load, RECOVERY_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def _judge_end(trial: Trial, deployment: Deployment) -> None:

@@ -34,7 +34,7 @@ def data_disk_full(trial: Trial) -> None:
                 trial.judge("server and PostgreSQL stay up", serving(deployment) == before)
                 volume.make_room()
                 trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def _judge_reads(trial: Trial, load: Load) -> None:
@@ -66,7 +66,7 @@ def wal_disk_full(trial: Trial) -> None:
                     deployment.cluster.stop()
                     deployment.cluster.start()
                 trial.recovers(load, DATABASE_SECONDS)
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 def _wait_for_refusals(load: Load) -> None:

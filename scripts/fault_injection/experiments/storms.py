@@ -28,7 +28,7 @@ def created_and_deleted(trial: Trial) -> None:
         trial.judge("nothing of a deleted index is seen", not storm.old, storm.old[:3])
         trial.judge("the storm's errors are explained", not storm.irregular, storm.irregular[:3])
         trial.judge("there was something to see", storm.seen > 0, f"{storm.seen} vectors, {storm.written} writes")
-        trial.judge_leaks(deployment)
+        trial.judge_leaks(deployment.cluster)
 
 
 class Storm:
