@@ -135,15 +135,7 @@ class EmbeddedPostgres:
         new = self.cluster.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         self._make_private(new)
-        # The builtin provider sorts alike on every machine; the C library is only asked for what it always has.
-        command: list[str | Path] = [
-            self._bin / "initdb",
-            f"--pgdata={new}",
-            f"--username={NAME}",
-            f"--pwfile={self.password_file}",
-        ]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"]
-        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        command = initdb(self._bin, new, self.password_file, NAME)
         command += ["--no-sync"] if self.settings.get("fsync") == "off" else []
         if self._spawn(command, signal.SIGKILL).wait() != 0:
             raise EmbeddedError(f"initdb failed: {last_words(self.log_file)}")
@@ -238,6 +230,18 @@ class EmbeddedPostgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def initdb(programs: Path, cluster: Path, password_file: Path, superuser: str) -> list[str | Path]:
+    """The builtin provider sorts alike on every machine; the C library is only asked for what it always has."""
+    command: list[str | Path] = [
+        programs / "initdb",
+        f"--pgdata={cluster}",
+        f"--username={superuser}",
+        f"--pwfile={password_file}",
+    ]
+    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"]
+    return [*command, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
 
 
 def free_port() -> int:

@@ -4,10 +4,10 @@ import msgspec
 import numpy as np
 
 from app.limits import MAX_REQUEST_BODY_BYTES
-from scripts.benchmarks.api import Api
 from scripts.benchmarks.datasets import Dataset
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.vector_index import BUCKET
+from scripts.testbed.api import Api
 
 INDEX = "big-bodies"
 DIMENSION, VECTORS = 4_096, 500

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.benchmarks.errors import BenchError
+from scripts.testbed.errors import ScriptError
 
 Metric = Literal["cosine", "euclidean"]
 Vectors = npt.NDArray[np.float32]
@@ -26,7 +26,7 @@ MAX_BATCH = 500  # what PutVectors takes
 MAX_BATCH_NUMBERS = 800_000  # 17 MB of JSON, in a body of at most 20 MiB
 
 
-class InvalidDataset(BenchError):
+class InvalidDataset(ScriptError):
     """A file that is not as the options describe it."""
 
 

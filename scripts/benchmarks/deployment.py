@@ -1,16 +1,8 @@
 """What is measured: PostgreSQL with production settings and the real `pgs3vectors serve`, gone when the run ends."""
 
-import os
 import secrets
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,34 +13,9 @@ from psycopg import sql
 from app.access_keys import new_secret
 from app.database.embedded import EmbeddedPostgres
 from app.envelope import new_key
-from app.parent_death import die_with_parent
-from app.settings import variable
-from scripts.benchmarks.api import HOST, REGION, Api, ApiError, RootCredentials
-from scripts.benchmarks.errors import BenchError
-from scripts.benchmarks.processes import Process, postgres_of, workers_of
-
-ROOT = Path(__file__).parents[2]
-START_SECONDS = 120
-END_SECONDS = 60
-LAST_WORDS = 10
-
-
-class ServerError(BenchError):
-    """`pgs3vectors serve` did not do what the benchmark needs."""
-
-
-class Server(Struct, frozen=True):
-    api: Api
-    process: Process
-    log: Path
-
-    @property
-    def workers(self) -> list[Process]:
-        return workers_of(self.process.pid)
-
-    @property
-    def last_words(self) -> list[str]:
-        return self.log.read_text(errors="replace").splitlines()[-LAST_WORDS:]
+from scripts.testbed.api import RootCredentials
+from scripts.testbed.processes import Process, postgres_of
+from scripts.testbed.server import Server
 
 
 class Deployment(Struct, frozen=True):
@@ -72,16 +39,8 @@ class Deployment(Struct, frozen=True):
     @contextmanager
     def another_server(self, **settings: str) -> Iterator[Server]:
         """With other settings."""
-        with _served(self.folder, self.database_url, self.credentials, self.settings | settings) as server:
+        with Server(self.folder, self.database_url, self.credentials, self.settings | settings) as server:
             yield server
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """PostgreSQL does not run as root: the user it runs as must get through."""
-    with tempfile.TemporaryDirectory(prefix="pgs3vectors-bench-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
 
 
 @contextmanager
@@ -89,7 +48,7 @@ def deployed(folder: Path, database_url: str | None, workers: int | None) -> Ite
     with _new_database(database_url) if database_url else _own_postgres(folder) as url:
         credentials = RootCredentials("BENCHROOT", new_secret(), new_key())
         settings = {"WORKERS": str(workers)} if workers else {}
-        with _served(folder, url, credentials, settings) as server:
+        with Server(folder, url, credentials, settings) as server:
             yield Deployment(folder, url, credentials, settings, server)
 
 
@@ -109,67 +68,3 @@ def _new_database(url: str) -> Iterator[str]:
             yield urlsplit(url)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@contextmanager
-def _served(
-    folder: Path, database_url: str, credentials: RootCredentials, settings: dict[str, str]
-) -> Iterator[Server]:
-    port = _free_port()
-    data_dir = folder / f"server-{port}"
-    given = credentials.settings | settings
-    given |= {"DATABASE_URL": database_url, "DATA_DIR": str(data_dir), "HOST": HOST, "PORT": str(port)}
-    log = folder / f"server-{port}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve"],
-            env=environment(given | {"REGION": REGION}),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # control-C is for the benchmark, which then ends the server
-            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no lock is taken in it
-        )
-    try:
-        api = Api(port, credentials)
-        _wait_until_it_answers(api, process, log)
-        yield Server(api, Process(process.pid), log)
-    finally:
-        _end(process)
-
-
-def environment(settings: dict[str, str]) -> dict[str, str]:
-    """Without the developer's own settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(variable(""))}
-    return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in settings.items()}
-
-
-def _wait_until_it_answers(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            api.call("ListVectorBuckets")
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-        except ApiError as error:
-            raise ServerError(f"The server does not answer as it should: {error}") from error
-        else:
-            return
-    lines = log.read_text(errors="replace").splitlines() or ["it printed nothing"]
-    raise ServerError(f"The server did not start: {lines[-1]}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from app.database.embedded_binaries import EmbeddedError
 from scripts.benchmarks.datasets import Dataset
-from scripts.benchmarks.deployment import deployed, open_folder
-from scripts.benchmarks.errors import BenchError
+from scripts.benchmarks.deployment import deployed
 from scripts.benchmarks.plots import draw
-from scripts.benchmarks.progress import Steps, shown_steps
 from scripts.benchmarks.report import Report, show, write_json
 from scripts.benchmarks.run import Options, Run
+from scripts.testbed.errors import ScriptError
+from scripts.testbed.progress import Steps, shown_steps
+from scripts.testbed.server import open_folder
 
 WIDTH = 160
 
@@ -34,7 +35,7 @@ def execute(options: Options, make_dataset: MakeDataset, scenarios: Iterable[tup
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for JSON
     try:
         report = _perform_all(options, make_dataset, scenarios)
-    except (BenchError, EmbeddedError, psycopg.OperationalError) as error:
+    except (ScriptError, EmbeddedError, psycopg.OperationalError) as error:
         sys.exit(f"bench: {' '.join(str(error).split())}")
     write_json(report) if options.json else show(report, console())
     if options.plots:
@@ -72,7 +73,7 @@ def _perform(run: Run, name: str, scenario: Scenario) -> None:
     try:
         scenario(run)
     except Exception as error:  # noqa: BLE001 - told, and the next scenario may well do
-        if not isinstance(error, BenchError):
+        if not isinstance(error, ScriptError):
             traceback.print_exc()
         for line in run.deployment.server.last_words:
             print(f"  server: {line}", file=sys.stderr)

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 
 from scripts.benchmarks.datasets import Dataset, Metric
 from scripts.benchmarks.execution import execute
-from scripts.benchmarks.progress import Steps
 from scripts.benchmarks.run import Options
 from scripts.benchmarks.scenarios.growth import LoadedBy, growing
 from scripts.benchmarks.synthetic import synthetic_dataset
+from scripts.testbed.progress import Steps
 
 
 @Parameter(name="*")

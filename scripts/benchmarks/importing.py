@@ -13,10 +13,10 @@ from cyclopts import Parameter
 
 from scripts.benchmarks.datasets import Dataset, Metric, read_dataset
 from scripts.benchmarks.execution import execute
-from scripts.benchmarks.progress import Steps
 from scripts.benchmarks.run import Options
 from scripts.benchmarks.scenarios.importing import SYNTHETIC, importing
 from scripts.benchmarks.synthetic import synthetic_dataset
+from scripts.testbed.progress import Steps
 
 
 @Parameter(name="*")

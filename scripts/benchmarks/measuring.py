@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from scripts.benchmarks.ground_truth import Found
-from scripts.benchmarks.side_by_side import side_by_side
+from scripts.testbed.side_by_side import side_by_side
 
 WARM_SECONDS = 0.5
 

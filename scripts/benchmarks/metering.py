@@ -1,7 +1,7 @@
 """Whose processor time a measurement took."""
 
 from scripts.benchmarks.deployment import Deployment
-from scripts.benchmarks.processes import Process, Processor, processor
+from scripts.testbed.processes import Process, Processor, processor
 
 WORKERS, POSTGRES, CLIENT = "workers", "PostgreSQL", "this client"
 

@@ -12,11 +12,11 @@ from cyclopts import Parameter
 from scripts.benchmarks.datasets import Dataset
 from scripts.benchmarks.deployment import Deployment
 from scripts.benchmarks.measuring import Client, Measurement, ask_each_once, measure
-from scripts.benchmarks.progress import Steps
 from scripts.benchmarks.report import Report
 from scripts.benchmarks.settling import Settled, wait_until_settled
 from scripts.benchmarks.targets import Figure, Target
 from scripts.benchmarks.vector_index import VectorIndex, create_index, fill
+from scripts.testbed.progress import Steps
 
 
 @Parameter(name="*")

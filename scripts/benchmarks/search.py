@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from scripts.benchmarks.datasets import SAMPLE_QUERIES, SAMPLE_ROWS, Dataset, InvalidDataset, Metric, read_dataset
 from scripts.benchmarks.execution import Scenario, execute
-from scripts.benchmarks.progress import Steps
 from scripts.benchmarks.run import Options
 from scripts.benchmarks.scenarios.big_bodies import big_bodies
 from scripts.benchmarks.scenarios.dimensions import dimensions
@@ -22,6 +21,7 @@ from scripts.benchmarks.scenarios.top_100 import top_100
 from scripts.benchmarks.scenarios.unfiltered import unfiltered
 from scripts.benchmarks.scenarios.upsert import upsert
 from scripts.benchmarks.synthetic import synthetic_dataset
+from scripts.testbed.progress import Steps
 
 # In the order in which they run: `load` fills the index that the next six ask, `upsert` changes it.
 Name = Literal[

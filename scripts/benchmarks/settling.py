@@ -10,8 +10,8 @@ import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
 
-from scripts.benchmarks.errors import BenchError
-from scripts.benchmarks.progress import Step, Steps
+from scripts.testbed.errors import ScriptError
+from scripts.testbed.progress import Step, Steps
 
 # Longer than the server waits before it believes that writing is over.
 QUIET_SECONDS = 20
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.5
 WAITING = "waiting until indexes have settled"
 
 
-class NotSettled(BenchError):
+class NotSettled(ScriptError):
     """The indexes were still being built when patience was over."""
 
 

@@ -1,8 +1,8 @@
 """What an index takes on disk."""
 
-from scripts.benchmarks.processes import MIB
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.vector_index import VectorIndex
+from scripts.testbed.processes import MIB
 
 
 def report_sizes(run: Run, index: VectorIndex, what: str = "") -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from scripts.benchmarks.datasets import Dataset, Metadata, Metric, Vectors
-from scripts.benchmarks.progress import Steps
+from scripts.testbed.progress import Steps
 
 LATENT_DIMENSIONS = 24
 CLUSTERS = 200

@@ -13,12 +13,12 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
-from scripts.benchmarks.api import Api, Body, Connection
 from scripts.benchmarks.datasets import Dataset
 from scripts.benchmarks.ground_truth import Found
 from scripts.benchmarks.predicates import Condition
-from scripts.benchmarks.progress import Steps
-from scripts.benchmarks.side_by_side import Job, side_by_side
+from scripts.testbed.api import Api, Body, Connection
+from scripts.testbed.progress import Steps
+from scripts.testbed.side_by_side import Job, side_by_side
 
 BUCKET = "bench"
 LOADING_CLIENTS = 2

@@ -8,11 +8,11 @@ from threading import Event
 
 from msgspec import Struct
 
-from scripts.benchmarks.api import Api, Connection
 from scripts.benchmarks.bodies import big_put, create_index_for_bodies
 from scripts.benchmarks.measuring import percentile
 from scripts.benchmarks.run import Run
-from scripts.benchmarks.side_by_side import Job, side_by_side
+from scripts.testbed.api import Api, Connection
+from scripts.testbed.side_by_side import Job, side_by_side
 
 SENDERS = 2
 # More than one, so that queries come to every worker and not to one that happens to be spared.

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from scripts.benchmarks.datasets import Dataset
 from scripts.benchmarks.ground_truth import ground_truth, score
-from scripts.benchmarks.processes import proportional_mib
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.settling import Settled
-from scripts.benchmarks.side_by_side import side_by_side
 from scripts.benchmarks.sizes import report_sizes
 from scripts.benchmarks.targets import GROWN_TO_SMALL, NONE_AT_ALL, RECALL_AT_10
 from scripts.benchmarks.vector_index import VectorIndex, copy_in, fill
+from scripts.testbed.processes import proportional_mib
+from scripts.testbed.side_by_side import side_by_side
 
 LoadedBy = Literal["api", "copy"]
 

@@ -13,18 +13,18 @@ from statistics import median
 
 from msgspec import Struct
 
-from scripts.benchmarks.deployment import ROOT, environment
-from scripts.benchmarks.errors import BenchError
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.sizes import report_sizes
 from scripts.benchmarks.targets import IMPORT_TO_RAW, NONE_AT_ALL
 from scripts.benchmarks.vector_index import BUCKET, VectorIndex
+from scripts.testbed.errors import ScriptError
+from scripts.testbed.server import ROOT, environment
 
 SYNTHETIC = "synthetic.parquet"
 COLUMNS = "key, embedding, metadata, non_filterable_metadata"
 
 
-class ImportFailed(BenchError):
+class ImportFailed(ScriptError):
     """In the words of the command."""
 
 

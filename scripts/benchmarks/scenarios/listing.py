@@ -17,13 +17,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from scripts.benchmarks.errors import BenchError
 from scripts.benchmarks.metering import Meter
-from scripts.benchmarks.processes import idle_seconds
 from scripts.benchmarks.run import Run
-from scripts.benchmarks.side_by_side import Job, side_by_side
 from scripts.benchmarks.targets import SEGMENTS_TO_SEQUENTIAL
 from scripts.benchmarks.vector_index import VectorIndex
+from scripts.testbed.errors import ScriptError
+from scripts.testbed.processes import idle_seconds
+from scripts.testbed.side_by_side import Job, side_by_side
 
 SEGMENTS = 8
 PAGE = 1_000
@@ -33,7 +33,7 @@ VECTOR = b'{"key":"'
 NEXT_TOKEN, LONGEST_TOKEN = re.compile(rb'"nextToken":"([^"]*)"}\Z'), 4_096
 
 
-class ListedRows(BenchError):
+class ListedRows(ScriptError):
     """A listing did not have every vector once."""
 
 

@@ -14,15 +14,15 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from scripts.benchmarks.api import Body
 from scripts.benchmarks.ground_truth import TIE
 from scripts.benchmarks.measuring import percentile
-from scripts.benchmarks.progress import Step
 from scripts.benchmarks.run import Run
-from scripts.benchmarks.side_by_side import Job, side_by_side
 from scripts.benchmarks.sizes import report_sizes
 from scripts.benchmarks.targets import LOADED_PER_SECOND, LOADING_TO_IDLE, NONE_AT_ALL
 from scripts.benchmarks.vector_index import LOADING_CLIENTS, QueryOutput, VectorIndex
+from scripts.testbed.api import Body
+from scripts.testbed.progress import Step
+from scripts.testbed.side_by_side import Job, side_by_side
 
 TOP_K = 10
 NEIGHBOURS = 5  # of a vector itself, since others may be equal to it

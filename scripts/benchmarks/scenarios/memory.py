@@ -7,10 +7,10 @@ from contextlib import closing
 from threading import Event
 
 from scripts.benchmarks.bodies import big_put, create_index_for_bodies
-from scripts.benchmarks.processes import peak_resident_mib, proportional_mib, resident_mib
 from scripts.benchmarks.run import Run
-from scripts.benchmarks.side_by_side import Job, side_by_side
 from scripts.benchmarks.targets import BUSY_WORKER_MIB, IDLE_WORKER_MIB
+from scripts.testbed.processes import peak_resident_mib, proportional_mib, resident_mib
+from scripts.testbed.side_by_side import Job, side_by_side
 
 REQUESTS = 8
 TIMES = 3

@@ -6,9 +6,9 @@ from threading import Event
 
 from scripts.benchmarks.ground_truth import ground_truth, score
 from scripts.benchmarks.run import Run
-from scripts.benchmarks.side_by_side import Job, side_by_side
 from scripts.benchmarks.targets import NONE_AT_ALL, RECALL_AT_10, UPSERTED_PER_SECOND
 from scripts.benchmarks.vector_index import LOADING_CLIENTS, VectorIndex
+from scripts.testbed.side_by_side import Job, side_by_side
 
 TOP_K = 10
 

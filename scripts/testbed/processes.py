@@ -15,8 +15,13 @@ MIB = 1024 * 1024
 
 def workers_of(server: int) -> list[Process]:
     """Children of `pgs3vectors serve` that multiprocessing has spawned; it also has one that tracks resources."""
-    children = Process(server).children()
-    return [child for child in children if any("spawn_main" in argument for argument in child.cmdline())]
+    return [child for child in Process(server).children() if _is_spawned(child)]
+
+
+def _is_spawned(process: Process) -> bool:
+    with suppress(psutil.Error):  # it has just ended
+        return any("spawn_main" in argument for argument in process.cmdline())
+    return False
 
 
 def postgres_of(backend: int) -> list[Process]:

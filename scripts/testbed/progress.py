@@ -57,3 +57,10 @@ def shown_steps() -> Iterator[Steps]:
     columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=REFRESHED_PER_SECOND) as progress:
         yield Steps(progress)
+
+
+@contextmanager
+def quiet_steps() -> Iterator[Steps]:
+    """For tests, which have a progress of their own."""
+    with Progress(disable=True, console=Console(quiet=True)) as progress:
+        yield Steps(progress)

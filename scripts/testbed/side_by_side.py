@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
 
-from scripts.benchmarks.errors import BenchError
+from scripts.testbed.errors import ScriptError
 
 Result = TypeVar("Result")
 Job = Callable[[Event], Result]
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.1
 ENDING_SECONDS = 180
 
 
-class StillRunning(BenchError):
+class StillRunning(ScriptError):
     """A thread did not end although it was told to."""
 
 

@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from msgspec import Struct
 
-from scripts.benchmarks.errors import BenchError
+from scripts.testbed.errors import ScriptError
 
 REGION = "us-east-1"
 HOST = "127.0.0.1"
@@ -25,7 +25,7 @@ CLOSED = "The server closed the connection."
 Body = bytes | bytearray
 
 
-class ApiError(BenchError):
+class ApiError(ScriptError):
     """An answer other than 200, or none."""
 
 

@@ -1,5 +1,5 @@
 """What the user reads as one line, instead of a traceback."""
 
 
-class BenchError(Exception):
+class ScriptError(Exception):
     """Each module says of its own what went wrong."""
