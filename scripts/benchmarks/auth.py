@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import uvloop
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -71,7 +72,7 @@ def auth(*, requests: int = 20_000, statements: int = 50, clients: int = 8, json
         Path(directory).chmod(0o711)
         with EmbeddedPostgres(Path(directory) / "data") as postgres:
             prepare_database(postgres.url)
-            figures = asyncio.run(measure(postgres.url, requests, statements, clients))
+            figures = uvloop.run(measure(postgres.url, requests, statements, clients))
     write_json(figures) if json else show(figures, statements)
 
 
