@@ -15,6 +15,9 @@ MODEL = botocore.session.get_session().get_service_model("s3vectors")
 
 # What a client is told when something that is not its fault keeps a request from being served.
 UNAVAILABLE = frozenset({"ServiceUnavailableException", "TooManyRequestsException", "RequestTimeoutException"})
+REFUSED = "InvalidSignatureException"
+# Any operation of AWS may give them, and no model names them.
+COMMON = {REFUSED: 403}
 RETRIED_LATER = (429, 503)
 
 
@@ -65,7 +68,7 @@ class Answer(Struct, frozen=True):
 
 def modelled_errors(operation: str) -> dict[str, int]:
     shapes = MODEL.operation_model(operation).error_shapes
-    return {shape.name: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in shapes}
+    return COMMON | {shape.name: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in shapes}
 
 
 class Client:
