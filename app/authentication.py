@@ -77,7 +77,7 @@ class Authentication(Struct, frozen=True):
         await self.cache.refresh(asked)
         if (current := await self._access_key(authorization)) is not key:
             sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
-        event.principal, event.temporary = current.principal, current.token_hash is not None
+        event.principal = current.principal
         return current, body
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:
