@@ -36,7 +36,6 @@ class Event(Struct):
     user_agent: str = ""
     principal: Principal | None = None
     access_key_id: str = ""
-    temporary: bool = False
     input: Any = None
     output: Any = None
     resources: list[str] = []
@@ -93,7 +92,7 @@ def _user_identity(event: Event) -> dict[str, Any]:
     }
     if principal.user_name:
         identity["userName"] = principal.user_name
-    if event.temporary and principal.token_issue_time:
+    if principal.token_issue_time:
         issued = principal.token_issue_time.strftime(TIME)
         identity["sessionContext"] = {"attributes": {"creationDate": issued, "mfaAuthenticated": "false"}}
     return identity

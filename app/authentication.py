@@ -11,6 +11,7 @@ from msgspec import Struct
 from app import sigv4, sts, wire
 from app.access_keys import AccessKey
 from app.arns import Account
+from app.arrivals import Arrival, Arrivals
 from app.asgi import Application, Receive, Scope, Send
 from app.audit import Event
 from app.authorization import Caller
@@ -36,6 +37,7 @@ class Authentication(Struct, frozen=True):
     not_served: frozenset[bytes]
     cache: CatalogCache
     last_use: LastUse
+    arrivals: Arrivals
     region: str
     skew: timedelta
     trusted_proxies: Networks
@@ -44,16 +46,17 @@ class Authentication(Struct, frozen=True):
         event: Event = scope["state"]["event"]
         request = wire.signed_request(scope)
         peer = self._introduce(event, request, scope)
-        key, body = await self._authenticated(request, receive, event)
-        wire.check_route(request, self.names, self.not_served)
-        wire.check_media_type(request, body)
-        self.last_use.note(key.access_key_id, event.time)
-        home = Account(key.principal.account_id, self.region)
-        context = request_context(key.principal, peer, request.value("user-agent"), self.region, event.time)
-        caller = Caller(key.principal, home, context, self.cache, event)
-        scope["state"] |= {"caller": caller, "resource_arn": wire.resource_arn(request)}
-        scope["path"] = path_of(event.name)
-        await self.operations(scope, body.replay(receive), send)
+        with Arrival(self.arrivals) as arrival:
+            key, body = await self._authenticated(request, receive, event, arrival)
+            wire.check_route(request, self.names, self.not_served)
+            wire.check_media_type(request, body)
+            self.last_use.note(key.access_key_id, event.time)
+            home = Account(key.principal.account_id, self.region)
+            context = request_context(key.principal, peer, request.value("user-agent"), self.region, event.time)
+            caller = Caller(key.principal, home, context, self.cache, event)
+            scope["state"] |= {"caller": caller, "resource_arn": wire.resource_arn(request)}
+            scope["path"] = path_of(event.name)
+            await self.operations(scope, body.replay(receive), send)
 
     def _introduce(self, event: Event, request: SignedRequest, scope: Scope) -> Peer:
         """What the audit log must know, whoever it turns out to be."""
@@ -65,19 +68,22 @@ class Authentication(Struct, frozen=True):
         event.user_agent = request.value("user-agent") or ""
         return peer
 
-    async def _authenticated(self, request: SignedRequest, receive: Receive, event: Event) -> tuple[AccessKey, Body]:
+    async def _authenticated(
+        self, request: SignedRequest, receive: Receive, event: Event, arrival: Arrival
+    ) -> tuple[AccessKey, Body]:
         authorization = sigv4.parse_authorization(
             request, regions={self.region}, service=event.source, now=datetime.now(UTC), skew=self.skew
         )
         event.access_key_id = authorization.credential.access_key_id[:128]
         key = await self._access_key(authorization)
-        body = await wire.read_body(request, receive)
+        arrival.owner = event.source_address, event.access_key_id
+        body = await wire.read_body(request, receive, arrival.make_room)
         asked = self.cache.ask()  # on its way while the signature is verified
         sigv4.verify(request, authorization, key.secret_access_key, body.sha256)
         await self.cache.refresh(asked)
         if (current := await self._access_key(authorization)) is not key:
             sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
-        event.principal, event.temporary = current.principal, current.token_hash is not None
+        event.principal = current.principal
         return current, body
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:

@@ -15,6 +15,10 @@ from app.limits import MAX_HEADER_BYTES
 # For a request line and its headers to arrive, and for an answer to be taken; bodies have a deadline in `app.wire`.
 HEADER_DEADLINE_SECONDS = 30
 WRITE_DEADLINE_SECONDS = 60
+# For what is left of a body whose request has been answered.
+REST_DEADLINE_SECONDS = 60
+# For a request that was sent when the server began to stop.
+LAST_REQUEST_SECONDS = 1
 # Longer than clients keep an idle connection, so that it is they who close it and no request is on its way then.
 KEEP_ALIVE_SECONDS = 75
 # Where the parser stops; `app.wire` counts what a request may have, and has a better answer.
@@ -46,8 +50,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head = False
         self._head_bytes = 0
+        self._in_message = False
+        self._draining = False
         self._head = Deadline(self, HEADER_DEADLINE_SECONDS)
         self._writing = Deadline(self, WRITE_DEADLINE_SECONDS)
+        self._rest = Deadline(self, REST_DEADLINE_SECONDS)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,6 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.end()
         self._writing.end()
+        self._rest.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -68,12 +76,46 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
+        self._in_message = True
         self._head.begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head.end()
         super().on_headers_complete()
+        if self._draining and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_message = False
+        self._rest.end()
+        if self.cycle.response_complete:  # what came behind the answer has ended the deadline of idle connections
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_message:
+            self._rest.begin()
+
+    def shutdown(self) -> None:
+        """What is on its way to an idle connection is still answered: its client does not know yet."""
+        self._draining = True
+        if self._is_idle:
+            self.loop.call_later(LAST_REQUEST_SECONDS, self._close_if_idle)
+        elif self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._in_message and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -60,20 +60,35 @@ class Room:
         self._size = self._free = size
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def is_empty(self) -> bool:
+        return self._free == self._size and not self._queue
+
     @asynccontextmanager
     async def of(self, size: int) -> AsyncIterator[None]:
+        taken = await self.enter(size)
+        try:
+            yield
+        finally:
+            self.leave(taken)
+
+    async def enter(self, size: int) -> int:
+        """What has been taken, for `leave`."""
         size = min(size, self._size)
         turn = asyncio.get_running_loop().create_future()
         self._queue.append((size, turn))
         self._admit()
         try:
             await turn
-            yield
-        finally:
+        except BaseException:
             # Who is cancelled while waiting has taken nothing, unless the turn came at the same moment.
-            if not turn.cancelled():
-                self._free += size
-            self._admit()
+            self.leave(0 if turn.cancelled() else size)
+            raise
+        return size
+
+    def leave(self, taken: int) -> None:
+        self._free += taken
+        self._admit()
 
     def _admit(self) -> None:
         while self._queue and (self._queue[0][1].cancelled() or self._queue[0][0] <= self._free):

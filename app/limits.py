@@ -26,6 +26,11 @@ LARGE_BODY_BYTES = 256 * 1024
 # Of large requests that a worker is busy with at once, by their bodies; while busy they take some four times as much.
 MAX_BUSY_BYTES = 32 * 1024 * 1024
 
+# Of large bodies that a worker holds at once, from before their signature is verified until they are answered: of all,
+# and of one access key from one address.
+MAX_HELD_BYTES = 128 * 1024 * 1024
+MAX_HELD_BYTES_OF_ONE = 64 * 1024 * 1024
+
 # Of the raw request, before anybody is known.
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024

@@ -7,8 +7,10 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from app import sts
+from app.arrivals import Arrivals
 from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
+from app.deadline import Deadline
 from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
 from app.rendering import litestar_response
 from app.server import Server
@@ -56,17 +58,19 @@ def create_app(settings: Settings) -> Application:
         request_max_body_size=None,  # app.wire has counted it
     )
     operations = cast("Application", litestar)
+    authentication = Authentication(
+        operations=operations,
+        names=NAMES,
+        not_served=NOT_SERVED,
+        cache=server.cache,
+        last_use=server.last_use,
+        arrivals=Arrivals(),
+        region=settings.region,
+        skew=timedelta(seconds=settings.clock_skew_seconds),
+        trusted_proxies=settings.trusted_networks,
+    )
     stations = Telemetry(
-        Authentication(
-            operations=operations,
-            names=NAMES,
-            not_served=NOT_SERVED,
-            cache=server.cache,
-            last_use=server.last_use,
-            region=settings.region,
-            skew=timedelta(seconds=settings.clock_skew_seconds),
-            trusted_proxies=settings.trusted_networks,
-        ),
+        Deadline(authentication, settings.request_timeout_seconds),
         region=settings.region,
         audit_log=server.audit_log,
     )

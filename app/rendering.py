@@ -34,6 +34,8 @@ def render(error: S3VectorsError, event: Event) -> Answer:
     headers = {"x-amzn-errortype": type(error).__name__, "content-type": "application/json"}
     if error.status_code in (429, 503):  # SDKs read the first, in milliseconds, before they back off
         headers |= {"x-amz-retry-after": str(RETRY_AFTER_SECONDS * 1000), "retry-after": str(RETRY_AFTER_SECONDS)}
+    if error.status_code == 408:  # whatever is still on its way is not waited for
+        headers["connection"] = "close"
     if event.source == sts.SERVICE:
         return Answer(error.status_code, headers | {"content-type": "text/xml"}, sts.error_document(error, event))
     return Answer(error.status_code, headers, msgspec.json.encode(_members(error)))

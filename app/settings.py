@@ -67,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
     recall_target: Annotated[float, Meta(ge=0.5, le=0.999, description="a share, 0.5 to 0.999")] = 0.98
     clock_skew_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 900
+    request_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 120
     statement_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 60
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from mmap import MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from urllib.parse import unquote_to_bytes
@@ -28,6 +28,9 @@ STS = b"/"
 
 Route = tuple[str, bytes]
 """Method and path of an operation."""
+
+MakeRoom = Callable[[int], Awaitable[None]]
+"""For so many bytes of a body; asked before they are read."""
 
 _MEDIA_TYPE = rb"\s*%b\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?"
 _JSON = re.compile(_MEDIA_TYPE % b"application/json", re.IGNORECASE)
@@ -67,19 +70,21 @@ class Body(Struct):
         return replay
 
 
-async def read_body(request: SignedRequest, receive: Receive) -> Body:
-    """At most 20 MiB; a declared length over it is refused unread."""
+async def read_body(request: SignedRequest, receive: Receive, make_room: MakeRoom) -> Body:
+    """At most 20 MiB; a declared length over it is refused unread, and a large one waits for room before it is read."""
     for length in request.values("content-length"):
         if not length.isdigit() or int(length[:20]) > MAX_REQUEST_BODY_BYTES:
             raise _too_large()
+        if int(length) >= LARGE_BODY_BYTES:
+            await make_room(int(length))
     try:
         async with asyncio.timeout(BODY_DEADLINE_SECONDS):
-            return await _read(receive)
+            return await _read(receive, make_room)
     except TimeoutError as error:
         raise RequestTimeoutException("The request body did not arrive in time") from error
 
 
-async def _read(receive: Receive) -> Body:
+async def _read(receive: Receive, make_room: MakeRoom) -> Body:
     """Hashed as it arrives: a piece, of 400 KiB at most, keeps nobody waiting."""
     content: bytearray | mmap = bytearray()
     length, digest = 0, hashlib.sha256()
@@ -92,6 +97,7 @@ async def _read(receive: Receive) -> Body:
         if end > MAX_REQUEST_BODY_BYTES:
             raise _too_large()
         if length < LARGE_BODY_BYTES <= end:
+            await make_room(MAX_REQUEST_BODY_BYTES)  # where its length was not declared
             content = _pages(content)
         content[length:end] = piece
         length = end

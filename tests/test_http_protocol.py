@@ -16,8 +16,8 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Echoes what it got, or answers more than any socket buffers."""
-    body, more = b"", True
+    """Echoes what it got, at once or when all has come, or answers more than any socket buffers."""
+    body, more = b"", scope["path"] != "/early"
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -112,6 +112,7 @@ async def test_headers_without_end_are_cut(connection: Connection) -> None:
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEADER_DEADLINE_SECONDS", 0.2)
     monkeypatch.setattr(http_protocol, "WRITE_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REST_DEADLINE_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("short_deadlines")
@@ -136,3 +137,28 @@ async def test_a_client_that_does_not_read_is_let_go(connection: Connection) -> 
         await asyncio.sleep(0.05)
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
         await connection.reader.readexactly(ANSWER_BYTES)
+
+
+@pytest.mark.usefixtures("short_deadlines")
+async def test_what_is_left_of_a_body_behind_its_answer_does_not_keep_the_connection(connection: Connection) -> None:
+    connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    assert (await connection.answer())[0] == 200
+    connection.send(b"x")
+    assert await connection.is_closed()
+
+
+@pytest.mark.usefixtures("short_deadlines")
+async def test_a_body_that_comes_behind_its_answer_leaves_a_connection_that_is_idle(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+    await connection.answer()
+    connection.send(b"hi")
+    connection.send(REQUEST)
+    assert (await connection.answer())[0] == 200
+    [protocol] = connection.state.connections
+    monkeypatch.setattr(protocol, "timeout_keep_alive", 0.2)
+    connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+    await connection.answer()
+    connection.send(b"hi")
+    assert await connection.is_closed()

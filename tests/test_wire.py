@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 from app import wire
 from app.asgi import Message, Receive
-from app.errors import ValidationException
+from app.errors import ServiceUnavailableException, ValidationException
 from app.limits import LARGE_BODY_BYTES, MAX_REQUEST_BODY_BYTES
 from app.settings import Settings
 from app.sigv4 import SignedRequest
@@ -138,6 +138,9 @@ def arriving(*pieces: bytes) -> Receive:
     return receive
 
 
+async def room_for_all(_: int) -> None: ...
+
+
 def with_lengths(*lengths: int) -> SignedRequest:
     headers = [(b"content-length", str(length).encode()) for length in lengths]
     return SignedRequest(method="POST", raw_path=b"/", query=b"", headers=headers)
@@ -156,7 +159,7 @@ def with_lengths(*lengths: int) -> SignedRequest:
 )
 @pytest.mark.parametrize("declared", [[], [0], [1], [MAX_REQUEST_BODY_BYTES]])
 async def test_a_body_is_what_came_whatever_was_declared(pieces: list[bytes], declared: list[int]) -> None:
-    body = await wire.read_body(with_lengths(*declared), arriving(*pieces))
+    body = await wire.read_body(with_lengths(*declared), arriving(*pieces), room_for_all)
     assert body.content == b"".join(pieces)
     assert body.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
 
@@ -164,17 +167,51 @@ async def test_a_body_is_what_came_whatever_was_declared(pieces: list[bytes], de
 @pytest.mark.parametrize("declared", [[], [LARGE_BODY_BYTES]])
 async def test_no_body_grows_past_its_limit(declared: list[int]) -> None:
     half = bytes(MAX_REQUEST_BODY_BYTES // 2)
-    assert len((await wire.read_body(with_lengths(*declared), arriving(half, half))).content) == MAX_REQUEST_BODY_BYTES
+    assert (
+        len((await wire.read_body(with_lengths(*declared), arriving(half, half), room_for_all)).content)
+        == MAX_REQUEST_BODY_BYTES
+    )
     with pytest.raises(ValidationException):
-        await wire.read_body(with_lengths(*declared), arriving(half, half, b"x"))
+        await wire.read_body(with_lengths(*declared), arriving(half, half, b"x"), room_for_all)
 
 
 async def test_a_body_is_handed_on_once_and_not_kept() -> None:
     receive = arriving(b"{}")
-    body = await wire.read_body(with_lengths(2), receive)
+    body = await wire.read_body(with_lengths(2), receive, room_for_all)
     replay = body.replay(receive)
     assert len(body.content) == 0
     assert [await replay(), await replay()] == [
         {"type": "http.request", "body": b"{}", "more_body": False},
         {"type": "http.disconnect"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "pieces", "expected"),
+    [
+        ([LARGE_BODY_BYTES - 1], [bytes(LARGE_BODY_BYTES - 1)], []),
+        ([LARGE_BODY_BYTES], [bytes(LARGE_BODY_BYTES)], [LARGE_BODY_BYTES]),
+        ([], [bytes(LARGE_BODY_BYTES - 1)], []),
+        ([], [bytes(LARGE_BODY_BYTES)], [MAX_REQUEST_BODY_BYTES]),
+    ],
+    ids=["small", "large", "small in chunks", "large in chunks"],
+)
+async def test_large_bodies_ask_for_room(declared: list[int], pieces: list[bytes], expected: list[int]) -> None:
+    asked = []
+
+    async def make_room(size: int) -> None:
+        asked.append(size)
+
+    await wire.read_body(with_lengths(*declared), arriving(*pieces), make_room)
+    assert asked[: len(expected) or None] == expected
+
+
+async def test_without_room_nothing_is_read() -> None:
+    async def make_room(_: int) -> None:
+        raise ServiceUnavailableException
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    with pytest.raises(ServiceUnavailableException):
+        await wire.read_body(with_lengths(LARGE_BODY_BYTES), receive, make_room)

@@ -14,6 +14,7 @@ from app.database.embedded import EmbeddedPostgres
 from app.database.engine import Database
 from app.database.floors import check_versions
 from app.database.kms_keys import KmsKey, find_kms_key
+from app.database.link import linked
 from app.database.migrations import migrate
 from app.database.wrapped_keys import check_keys, ensure_account, nothing_is_wrapped
 from app.envelope import KeyEncryptionKeys
@@ -74,7 +75,7 @@ async def catalog_at(url: str, settings: Settings) -> AsyncIterator[Catalog]:
 
 def prepare_database(url: str) -> None:
     """Versions checked, the catalog at its newest revision."""
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(linked(url)) as connection:
         check_versions(connection)
     migrate(url)
 

@@ -35,7 +35,10 @@ class Workers:
         self._ending, self._end = os.pipe()
 
     def supervise(self) -> None:
-        """Until SIGTERM or SIGINT; in the main thread, whose death would end the workers."""
+        """Until SIGTERM or SIGINT; a second one waits for nothing.
+
+        In the main thread, whose death would end the workers.
+        """
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, self._stop)
         running = {self._begin(listener): listener for listener in self._listeners}
@@ -47,7 +50,8 @@ class Workers:
                 running[self._begin(listener)] = listener
         for listener in self._listeners:
             listener.close()  # the workers have the others, and close them at once: nobody connects who is not served
-        end_all(running)
+        os.read(self._ending, 1)
+        end_all(running, self._ending)
 
     def _begin(self, listener: socket.socket) -> BaseProcess:
         worker = _PROCESSES.Process(target=run, args=(listener,))
@@ -58,14 +62,17 @@ class Workers:
         os.write(self._end, b".")
 
 
-def end_all(workers: Iterable[BaseProcess]) -> None:
-    """Their requests are answered first; who takes too long is killed."""
-    deadline = time.monotonic() + KILL_SECONDS
-    for worker in workers:
+def end_all(workers: Iterable[BaseProcess], now: int) -> None:
+    """Their requests are answered first; who takes too long is killed, and so are all when `now` can be read."""
+    deadline, waiting = time.monotonic() + KILL_SECONDS, set(workers)
+    for worker in waiting:
         worker.terminate()
-    for worker in workers:
-        worker.join(max(0, deadline - time.monotonic()))
-        if worker.exitcode is None:
-            log.error("worker_killed", pid=worker.pid)
-            worker.kill()
-            worker.join()
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        ready = wait([now, *(worker.sentinel for worker in waiting)], left)
+        if now in ready:
+            break
+        waiting = {worker for worker in waiting if worker.sentinel not in ready}
+    for worker in waiting:
+        log.error("worker_killed", pid=worker.pid)
+        worker.kill()
+        worker.join()

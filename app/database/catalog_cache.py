@@ -70,9 +70,9 @@ class CatalogCache:
     async def refresh(self, asked: asyncio.Future[Generation] | None = None) -> None:
         """All that is asked for from now on is at least as new as this call, or as that of `ask`."""
         with translated():
-            current = await (asked or self.ask())
-        seen = self._seen
-        if current <= seen:
+            await (asked or self.ask())
+        seen, current = self._seen, self._generations.newest
+        if current == seen:
             return
         self._seen = current
         if current.connection != seen.connection or current.access != seen.access:

@@ -1,9 +1,11 @@
 """A connection of the pool as the data plane uses it: one statement is one transaction, without BEGIN and COMMIT."""
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, NoReturn
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import namedtuple_row
 
 from app.database.statements import Statement
@@ -11,12 +13,22 @@ from app.database.statements import Statement
 # psycopg keeps as many prepared statements for each connection; PostgreSQL pays for each with some 20 KB.
 PREPARED_STATEMENTS = 200
 
+# For an answer to COMMIT, which no statement_timeout bounds while it waits for a synchronous standby.
+COMMIT_SECONDS = 30
+ATTEMPTS = 3
+
+
+class OutcomeUnknown(psycopg.OperationalError):
+    """Of a write that may last or not; it must be told as neither done nor failed."""
+
 
 class Connection(psycopg.AsyncConnection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared_max = PREPARED_STATEMENTS
         self._session: dict[str, str] = {}
+        self._unreplicated = False
+        self.add_notice_handler(self._note)
 
     async def run(
         self, statement: Statement, values: Mapping[str, Any] | None = None, *, prepare: bool = True
@@ -28,13 +40,73 @@ class Connection(psycopg.AsyncConnection[Any]):
         """
         cursor = self.cursor(binary=True, row_factory=namedtuple_row)
         await cursor.execute(statement.text, {**statement.values, **(values or {})}, prepare=prepare)
+        if self._unreplicated:
+            self._give_up("The write may not be on the standby")
         return await cursor.fetchall() if cursor.description else []
+
+    async def write(self, statement: Statement, values: Mapping[str, Any]) -> None:
+        """Again where it was chosen to end a deadlock, which left nothing of it."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self.run(statement, values)
+            except (errors.DeadlockDetected, errors.SerializationFailure):
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
+
+    async def close(self) -> None:
+        """Back to the pool that lent it, where SQLAlchemy closes it; psycopg forgets to return one that has broken."""
+        pool = getattr(self, "_pool", None)
+        if pool is None:
+            await super().close()
+            return
+        broken = self.closed
+        await asyncio.shield(pool.putconn(self))
+        if broken:
+            self._pool = None
+
+    async def commit(self) -> None:
+        """Whoever is cancelled meanwhile stays until it is known what has come of it.
+
+        Interrupting a COMMIT that waits for a standby would make PostgreSQL say that it is done.
+        """
+        await _to_its_end(self._commit())
+
+    async def _commit(self) -> None:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await super().commit()
+        except TimeoutError:
+            self._give_up("There was no answer to COMMIT in time")
+        if self._unreplicated:
+            self._give_up("The transaction may not be on the standby")
+
+    def _note(self, notice: errors.Diagnostic) -> None:
+        """Somebody has cancelled the wait for the standby; known by the function, since the text is in any language."""
+        self._unreplicated |= notice.source_function == "SyncRepWaitForLSN"
+
+    def _give_up(self, why: str) -> NoReturn:
+        """The pool makes another in its place."""
+        self.pgconn.finish()
+        raise OutcomeUnknown(why)
 
     async def use(self, **settings: int | str) -> None:
         """For all that this session does from now on; says so only when it is not what it does already."""
         wanted = {name.replace("__", "."): str(value) for name, value in settings.items()}
         changed = {name: value for name, value in wanted.items() if self._session.get(name) != value}
         if changed:
+            # Who is interrupted here knows neither the old nor the new one.
+            self._session = {name: text for name, text in self._session.items() if name not in changed}
             calls = ", ".join("set_config(%s, %s, false)" for _ in changed)
             await self.execute(f"SELECT {calls}", [text for pair in changed.items() for text in pair])
             self._session |= changed
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,17 +1,26 @@
 """The pool, transactions, and the only place where an SQLSTATE becomes an error of the API."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 import sqlalchemy.exc
 import structlog
 from pgvector.psycopg import register_vector_async
-from psycopg_pool import AsyncConnectionPool, TooManyRequests
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from app.database.catalog import INDEX_NOT_FOUND, vector_indexes
 from app.database.connection import Connection
+from app.database.link import linked
+from app.database.statements import compiled
 from app.errors import (
     ConflictException,
     InternalServerException,
@@ -19,16 +28,15 @@ from app.errors import (
     RequestTimeoutException,
     S3VectorsError,
     ServiceUnavailableException,
-    TooManyRequestsException,
+    ValidationException,
 )
 
 log = structlog.get_logger()
 
-# SQLSTATE or its beginning: classes 08 connection, 53 resources, 57P shutdown, and single states.
+# SQLSTATE or its beginning: classes 08 connection, 22 data, 53 resources, 57P shutdown, and single states.  The
+# others are our own faults: 500.
 _ANSWERS: tuple[tuple[tuple[str, ...], type[S3VectorsError], str], ...] = (
     (("23505",), ConflictException, "The resource already exists"),
-    # Dropped between the look-up in the catalog and its use.
-    (("42P01",), NotFoundException, "The specified index could not be found"),
     (("57014", "25P03", "25P04"), RequestTimeoutException, "The request timed out"),
     # Safe to send again, and SDKs do.
     (
@@ -36,20 +44,30 @@ _ANSWERS: tuple[tuple[tuple[str, ...], type[S3VectorsError], str], ...] = (
         ServiceUnavailableException,
         "Currently unable to handle the request",
     ),
+    # Never seen: what PostgreSQL cannot hold is refused before.
+    (("22",), ValidationException, "The request holds a value that cannot be stored"),
 )
+_CORRUPTION = ("XX001", "XX002")
 
 # jit costs more than it gives.
 # Where an index gives the order, the planner does not sort: so a graph is walked whenever `nearest` asks for one.
-_SESSION = "-c jit=off -c enable_sort=off -c lock_timeout=5s -c statement_timeout={timeout}s"
+_SESSION = (
+    "-c jit=off -c enable_sort=off -c lock_timeout=5s -c statement_timeout={timeout}s"
+    " -c idle_in_transaction_session_timeout={timeout}s"
+)
+_TRANSACTION_TIMEOUT_SINCE = 170000  # versions of PostgreSQL that know it
+
+_INDEX_TABLE = re.compile(r"\bvectors\.index_(\d+)\b")
 
 
 class Database:
     """One psycopg pool; SQLAlchemy builds the statements and borrows its connections from it."""
 
     def __init__(self, url: str, *, pool_size: int, statement_timeout_seconds: int) -> None:
-        self.url = url
+        self.url = linked(url)
+        self._statement_timeout_seconds = statement_timeout_seconds
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            url,
+            self.url,
             connection_class=Connection,
             kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},
             min_size=1,
@@ -57,8 +75,7 @@ class Database:
             max_waiting=pool_size * 20,
             timeout=10,
             open=False,
-            configure=_configure,
-            close_returns=True,
+            configure=self._configure,
         )
         self._engine = create_async_engine(
             "postgresql+psycopg://", async_creator=self._lent, poolclass=NullPool, use_native_hstore=False
@@ -66,9 +83,26 @@ class Database:
 
     async def _lent(self, *, autocommit: bool = False) -> Connection:
         connection = await self.pool.getconn()
-        if connection.autocommit != autocommit:
-            await connection.set_autocommit(autocommit)
+        try:
+            if connection.autocommit != autocommit:
+                await connection.set_autocommit(autocommit)
+        except BaseException:
+            await self._return(connection)
+            raise
         return connection
+
+    async def _return(self, connection: Connection) -> None:
+        """Even if the request is cancelled at this moment, or the pool would be poorer by one."""
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            await self.pool.putconn(connection)  # waits for nothing then, and a shield costs 10 us
+        else:
+            await asyncio.shield(self.pool.putconn(connection))
+
+    async def _configure(self, connection: Connection) -> None:
+        await register_vector_async(connection)
+        if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+            await connection.execute(f"SET transaction_timeout = '{2 * self._statement_timeout_seconds}s'".encode())
+        await connection.commit()
 
     async def open(self) -> None:
         await self.pool.open(wait=True, timeout=30)
@@ -82,7 +116,12 @@ class Database:
         """Commits when the block ends well; every failure of the database leaves it as an error of the API."""
         with translated():
             async with self._engine.begin() as connection:
-                yield connection
+                try:
+                    yield connection
+                except sqlalchemy.exc.DBAPIError as error:
+                    if isinstance(error.orig, errors.ReadOnlySqlTransaction):
+                        _give_up((await connection.get_raw_connection()).driver_connection)
+                    raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -91,13 +130,30 @@ class Database:
             connection = await self._lent(autocommit=True)
             try:
                 yield connection
+            except errors.UndefinedTable as error:
+                if await _is_deleted(connection, error):
+                    raise NotFoundException(INDEX_NOT_FOUND) from error
+                raise
+            except errors.ReadOnlySqlTransaction:
+                _give_up(connection)
+                raise
             finally:
-                await self.pool.putconn(connection)
+                await self._return(connection)
 
 
-async def _configure(connection: Connection) -> None:
-    await register_vector_async(connection)
-    await connection.commit()
+def _give_up(connection: Any) -> None:
+    """To a server that is a standby now; the pool makes another, which finds the primary."""
+    connection.pgconn.finish()
+
+
+async def _is_deleted(connection: Connection, error: errors.UndefinedTable) -> bool:
+    """Whether the table was dropped between the look-up in the catalog and its use, or is missing."""
+    found = _INDEX_TABLE.search(error.diag.message_primary or "")
+    if found is None:
+        return False
+    c = vector_indexes.c
+    live = sa.select(c.id).where(c.id == int(found[1]), c.deletion_time.is_(None))
+    return not await connection.run(compiled(live))
 
 
 @contextmanager
@@ -111,12 +167,18 @@ def translated() -> Iterator[None]:
 
 
 def _answer_to(error: BaseException | None) -> S3VectorsError:
-    if isinstance(error, TooManyRequests):
-        return TooManyRequestsException("Too many requests")
     # Without a state the server said nothing: the connection broke, or none was free in time.
     state = getattr(error, "sqlstate", None) or ("08000" if isinstance(error, psycopg.OperationalError) else "")
-    for states, answer, message in _ANSWERS:
-        if state.startswith(states):
-            return answer(message)
-    log.error("database_error", sqlstate=state, error=type(error).__name__, detail=str(error).splitlines()[:1])
-    return InternalServerException("Internal server error")
+    answer, message = next(
+        ((answer, message) for states, answer, message in _ANSWERS if state.startswith(states)),
+        (InternalServerException, "Internal server error"),
+    )
+    if answer in (InternalServerException, ValidationException):
+        say = log.critical if state in _CORRUPTION else log.error
+        say("database_error", sqlstate=state, error=type(error).__name__, detail=_detail(error))
+    return answer(message)
+
+
+def _detail(error: BaseException | None) -> str:
+    """The first line; of data not even that, since it repeats what the user sent."""
+    return "" if isinstance(error, psycopg.DataError) else str(error).partition("\n")[0]

@@ -15,7 +15,7 @@ _SELECT = "SELECT access, indexes FROM s3_vectors.catalog_generation"
 
 
 class Generation(NamedTuple):
-    """A later one is greater; a new connection may be to another server, or to one restored from a backup."""
+    """A new connection may be to another server; numbers that are lower are those of a catalog that was restored."""
 
     connection: int
     access: int
@@ -27,6 +27,8 @@ class Generations:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.newest = Generation(0, 0, 0)
+        """Of all answers so far; reads follow each other, but whoever awaited one may look at it late."""
         self._read: PreparedRead | None = None
         self._connections = 0
         self._reading: asyncio.Future[Generation] | None = None
@@ -87,6 +89,7 @@ class Generations:
                 case psycopg.Error():
                     reading.set_exception(outcome)
                 case access, indexes:
-                    reading.set_result(Generation(self._connections, access, indexes))
+                    self.newest = Generation(self._connections, access, indexes)
+                    reading.set_result(self.newest)
         if self._next is not None:
             self._begin()

@@ -11,6 +11,8 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from psycopg import errors
 
+from app.database.link import linked
+
 SCRIPTS = Path(__file__).parents[2] / "migrations"
 LOCK = 0x7067_7333  # any number that nobody else takes: "pgs3"
 
@@ -25,7 +27,9 @@ def migrate(url: str) -> None:
     A catalog that is at its newest revision is only read, so that a server need not own it.
     """
     # SQLAlchemy would read the URL by rules of its own; libpq's also know sockets, several hosts and services.
-    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(linked(url)), poolclass=sa.NullPool
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         found, newest = revision(connection), newest_revision()

@@ -31,7 +31,11 @@ class PreparedRead:
     async def connect(cls, url: str, select: str, timeout_seconds: float) -> Self:
         """Raises psycopg.Error."""
         connection: psycopg.AsyncConnection[Row] = await psycopg.AsyncConnection.connect(url, autocommit=True)
-        await connection.execute(f"PREPARE {_NAME.decode()} AS {select}".encode())
+        try:
+            await connection.execute(f"PREPARE {_NAME.decode()} AS {select}".encode())
+        except BaseException:
+            await connection.close()
+            raise
         return cls(connection, timeout_seconds)
 
     def ask(self) -> "asyncio.Future[Row]":

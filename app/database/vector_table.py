@@ -143,7 +143,7 @@ _STATISTICS = [
 async def upsert(connection: Connection, index: Index, vectors: Sequence[StoredVector]) -> None:
     """Replaces whole records; the caller hands every key once and sorted, so that batches lock in one order."""
     columns = {name: [getattr(v, name) for v in vectors] for name in StoredVector.__struct_fields__}
-    await connection.run(_upsert(table_of(index)), columns)
+    await connection.write(_upsert(table_of(index)), columns)
 
 
 @lru_cache(maxsize=1024)
@@ -174,7 +174,7 @@ def _sealed_array(name: str) -> sa.ColumnElement[Any]:
 
 
 async def delete(connection: Connection, index: Index, keys: Sequence[str]) -> None:
-    await connection.run(_delete(table_of(index)), {"keys": list(keys)})
+    await connection.write(_delete(table_of(index)), {"keys": list(keys)})
 
 
 @lru_cache(maxsize=1024)

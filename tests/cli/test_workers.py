@@ -1,11 +1,13 @@
 """Workers that die and servers that stop, as their clients see it."""
 
+import http.client
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -50,4 +52,72 @@ def test_what_was_asked_before_the_end_is_answered(server: ServerProcess) -> Non
         connection.sendall(b"\r\n{}")
         assert connection.recv(12) == b"HTTP/1.1 403"
         connection.close()
+    assert server.process.wait(60) == 0
+
+
+def test_an_idle_connection_is_answered_once_more(server: ServerProcess) -> None:
+    """Whoever sends a request while the server begins to stop cannot know."""
+    two_workers(server, set())
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=60) for _ in range(8)]
+    assert [ask(connection).getheader("connection") for connection in connections] == [None] * 8
+    server.process.send_signal(signal.SIGTERM)
+    until_refused(server.port)
+    assert [ask(connection).getheader("connection") for connection in connections] == ["close"] * 8
+    assert server.process.wait(60) == 0
+
+
+def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    connection.request("POST", "/ListVectorBuckets", b"{}")
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 403
+    return answer
+
+
+def until_refused(port: int) -> None:
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
+        except ConnectionError:
+            return
+
+
+def test_a_second_signal_waits_for_nothing(server: ServerProcess) -> None:
+    two_workers(server, set())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(HEAD)
+        server.process.send_signal(signal.SIGTERM)
+        until_refused(server.port)
+        server.process.send_signal(signal.SIGTERM)
+        assert connection.recv(12) == b""
+    assert server.process.wait(60) == 0
+    assert "worker_killed" in server.rest()
+
+
+def test_no_request_fails_while_the_server_stops(server: ServerProcess) -> None:
+    """Clients that ask without a pause until the server is gone: each request that it took is answered."""
+    two_workers(server, set())
+    lost: list[Exception] = []
+    answered: list[int] = []
+
+    def ask_on() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        try:
+            while True:
+                answer = ask(connection)
+                answered.append(answer.status)
+                if answer.getheader("connection") == "close":
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever it was
+            lost.append(error)
+
+    clients = [Thread(target=ask_on) for _ in range(8)]
+    for client in clients:
+        client.start()
+    while len(answered) < 200:
+        time.sleep(0.01)
+    server.process.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join()
+    assert lost == []
     assert server.process.wait(60) == 0
