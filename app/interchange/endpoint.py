@@ -18,8 +18,9 @@ try:
 except ImportError:
     raise MissingPackage("Endpoints need boto3: pip install 'pgs3vectors[endpoints]'.") from None
 
-# AWS asks who writes too fast to wait, and means seconds.
-ATTEMPTS = 10
+# An endpoint that does not answer is told soon; in the middle of a copy it is waited for, and so is one that asks who
+# comes too fast to wait, and means seconds.
+ATTEMPTS, PATIENT_ATTEMPTS = 2, 10
 SYSTEM_TAGS = "aws:"
 
 
@@ -48,12 +49,13 @@ class Endpoint:
 
     def __init__(self, url: str | None, region: str | None, profile: str | None, connections: int) -> None:
         with told():
-            config = Config(
-                retries={"mode": "adaptive", "total_max_attempts": ATTEMPTS}, max_pool_connections=connections
-            )
             # Other SDKs than Python's know this variable too.
             session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION"))
-            self.client = session.client("s3vectors", endpoint_url=url, config=config)
+            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+            self.client = session.client("s3vectors", endpoint_url=url, config=Config(retries=retries))
+            retries = {"mode": "adaptive", "total_max_attempts": PATIENT_ATTEMPTS}
+            config = Config(retries=retries, max_pool_connections=connections)
+            self._patient = session.client("s3vectors", endpoint_url=url, config=config)
 
     @property
     def url(self) -> str:
@@ -63,6 +65,11 @@ class Endpoint:
         """Raises InvalidSource in the words of the endpoint."""
         with told():
             return getattr(self.client, operation)(**members)
+
+    def call_patiently(self, operation: str, **members: Any) -> Any:
+        """As `call`, from several threads, for what is done many times."""
+        with told():
+            return getattr(self._patient, operation)(**members)
 
     def attempt(self, operation: str, *unless: str, **members: Any) -> Any:
         """None where the endpoint answers with one of these errors."""

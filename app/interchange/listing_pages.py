@@ -73,7 +73,7 @@ class Segments:
         if token:
             members["nextToken"] = token
         try:
-            answer = self._endpoint.call("list_vectors", **self._index, **members)
+            answer = self._endpoint.call_patiently("list_vectors", **self._index, **members)
         except InvalidSource as error:
             if token and "ValidationException" in str(error) and token == self._tokens[segment]:
                 return self._page(segment, None)  # a token that is too old: what is there already is written again

@@ -191,4 +191,4 @@ class IndexPut:
     def _put(self, of_index: dict[str, str], page: list[OutputVector]) -> None:
         """JSON becomes what boto3 makes JSON of."""
         vectors: list[Any] = msgspec.json.decode(msgspec.json.encode(page))
-        self._endpoint.call("put_vectors", **of_index, vectors=vectors)
+        self._endpoint.call_patiently("put_vectors", **of_index, vectors=vectors)
