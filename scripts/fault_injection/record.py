@@ -35,6 +35,11 @@ class Record:
         with self._lock:
             return sum(n for (o, t), n in self.answers.items() if t not in (SERVED, NO_ANSWER) and o in operations)
 
+    def not_served(self) -> int:
+        """Refused, or without any answer."""
+        with self._lock:
+            return sum(n for (_, t), n in self.answers.items() if t != SERVED)
+
     def note_answer(self, operation: str, answer: Answer | None) -> None:
         what = NO_ANSWER if answer is None else answer.type or SERVED
         with self._lock:

@@ -64,7 +64,7 @@ def _judge(trial: Trial, deployment: Deployment, begin: Beginning, told: bytes =
         trial.judge(f"all are cut within {CUT_SECONDS} s", left == 0, f"{left} of {CLIENTS} are still connected")
         heard = Counter(client.heard()[: len(told)] for client in clients)
         trial.judge(f"they are told {told.split()[1].decode()}", heard == {told: CLIENTS}, dict(heard))
-        refused = sum(times for (_, what), times in load.record.answers.items() if what != "200")
+        refused = load.record.not_served()
         trial.judge("others are served meanwhile", refused == 0, dict(load.record.answers))
         trial.recovers(load, RECOVERY_SECONDS)
     trial.judge_leaks(deployment.cluster)

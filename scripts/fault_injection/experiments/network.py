@@ -38,7 +38,7 @@ def link_delayed(trial: Trial) -> None:
         with trial.load(deployment.api) as load:
             proxy.delay = DELAY_SECONDS
             load.wait_for(20 if trial.short else 60)
-            refused = sum(n for (_, what), n in load.record.answers.items() if what != "200")
+            refused = load.record.not_served()
             trial.judge("nothing is refused", refused == 0, dict(load.record.answers))
             proxy.heal()
             trial.recovers(load, DATABASE_SECONDS)
