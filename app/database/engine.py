@@ -13,7 +13,6 @@ import structlog
 from pgvector.psycopg import register_vector_async
 from psycopg import errors
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -21,6 +20,7 @@ from app.database.catalog import INDEX_NOT_FOUND, vector_indexes
 from app.database.connection import Connection
 from app.database.heavy_slots import HeavySlots
 from app.database.link import linked
+from app.database.pool import WAIT_SECONDS, WAITING_PER_CONNECTION, Pool
 from app.database.statements import compiled
 from app.errors import (
     ConflictException,
@@ -70,14 +70,15 @@ class Database:
         self.url = linked(url)
         self._statement_timeout_seconds = statement_timeout_seconds
         self._heavy_slots = HeavySlots(pool_size)
-        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self.pool = Pool(
             self.url,
             connection_class=Connection,
             kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},
             min_size=1,
             max_size=pool_size,
-            max_waiting=pool_size * 20,
-            timeout=10,
+            max_waiting=pool_size * WAITING_PER_CONNECTION,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=WAIT_SECONDS,
             open=False,
             configure=self._configure,
         )

@@ -2,10 +2,8 @@
 
 import asyncio
 
+from app.database.pool import WAIT_SECONDS, WAITING_PER_CONNECTION
 from app.errors import ServiceUnavailableException
-
-WAIT_SECONDS = 10
-WAITING_PER_SLOT = 20
 
 
 class HeavySlots:
@@ -13,7 +11,7 @@ class HeavySlots:
 
     def __init__(self, pool_size: int) -> None:
         self._slots = asyncio.Semaphore(pool_size - pool_size // 4)
-        self._max_waiting = pool_size * WAITING_PER_SLOT
+        self._max_waiting = pool_size * WAITING_PER_CONNECTION
         self._waiting = 0
 
     async def __aenter__(self) -> None:

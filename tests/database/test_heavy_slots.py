@@ -5,6 +5,7 @@ import pytest
 from app.database import heavy_slots
 from app.database.engine import Database
 from app.database.heavy_slots import HeavySlots
+from app.database.pool import WAITING_PER_CONNECTION
 from app.database.statements import Statement
 from app.errors import ServiceUnavailableException
 
@@ -45,7 +46,7 @@ async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_more_wait_than_may() -> None:
     slots = HeavySlots(1)
     async with slots:
-        waiting = [asyncio.create_task(enter(slots)) for _ in range(heavy_slots.WAITING_PER_SLOT)]
+        waiting = [asyncio.create_task(enter(slots)) for _ in range(WAITING_PER_CONNECTION)]
         await asyncio.sleep(0)
         with pytest.raises(ServiceUnavailableException):
             await enter(slots)
