@@ -3,6 +3,7 @@
 Everything cheap is checked before the body is read, and the secret is used last.
 """
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,14 @@ from app.authorization import Caller
 from app.database.catalog_cache import CatalogCache
 from app.database.last_use import LastUse
 from app.dispatch import path_of
-from app.errors import ExpiredTokenException, SignatureError, UnrecognizedClientException
+from app.errors import (
+    ExpiredTokenException,
+    InvalidSignatureException,
+    SignatureError,
+    UnrecognizedClientException,
+)
+from app.failed_authentication import FailedAuthentication
+from app.rate_limits import TokenBuckets
 from app.request_context import Networks, Peer, peer_of, request_context
 from app.sigv4 import Authorization, SignedRequest
 from app.wire import Body, Route
@@ -38,6 +46,9 @@ class Authentication(Struct, frozen=True):
     cache: CatalogCache
     last_use: LastUse
     arrivals: Arrivals
+    failures: FailedAuthentication
+    rate_limits: TokenBuckets | None
+    """By access key."""
     region: str
     skew: timedelta
     trusted_proxies: Networks
@@ -75,21 +86,38 @@ class Authentication(Struct, frozen=True):
             request, regions={self.region}, service=event.source, now=datetime.now(UTC), skew=self.skew
         )
         event.access_key_id = authorization.credential.access_key_id[:128]
+        arrival.owner = owner = event.source_address, event.access_key_id
+        self.failures.check(*owner)
+        if self.rate_limits is not None:
+            self.rate_limits.check(event.access_key_id, time.monotonic())
+        try:
+            key, body = await self._verified(authorization, request, receive, arrival)
+        except (InvalidSignatureException, UnrecognizedClientException):
+            self.failures.failed(*owner)
+            raise
+        self.failures.succeeded(*owner)
+        event.principal = key.principal
+        if self.rate_limits is not None:
+            self.rate_limits.check(event.access_key_id, now := time.monotonic())
+            self.rate_limits.take(event.access_key_id, now)
+        return key, body
+
+    async def _verified(
+        self, authorization: Authorization, request: SignedRequest, receive: Receive, arrival: Arrival
+    ) -> tuple[AccessKey, Body]:
         key = await self._access_key(authorization)
-        arrival.owner = event.source_address, event.access_key_id
         body = await wire.read_body(request, receive, arrival.make_room)
         asked = self.cache.ask()  # on its way while the signature is verified
         sigv4.verify(request, authorization, key.secret_access_key, body.sha256)
         await self.cache.refresh(asked)
         if (current := await self._access_key(authorization)) is not key:
             sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
-        event.principal = current.principal
         return current, body
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:
         access_key_id = authorization.credential.access_key_id
         key = await self.cache.access_key(access_key_id)
-        if key is not None and _refusal(key, authorization):
+        if key is None or _refusal(key, authorization):
             # By what is kept, which may be out of date; whoever is refused does not come to the other `refresh`.
             await self.cache.refresh()
             key = await self.cache.access_key(access_key_id)

@@ -44,6 +44,8 @@ class S3VectorsError(Exception):
     """An answer other than 200; the class name is the error type on the wire."""
 
     status_code: ClassVar[int]
+    retry_after_seconds: float = 1
+    """Of an answer that says when to try again."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message)
@@ -142,7 +144,13 @@ class ConflictException(S3VectorsError):
 
 
 class TooManyRequestsException(S3VectorsError):
+    """This caller, or this index, is over a limit of its own."""
+
     status_code = 429
+
+    def __init__(self, message: str | None = None, retry_after_seconds: float = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class InternalServerException(S3VectorsError):
@@ -150,4 +158,6 @@ class InternalServerException(S3VectorsError):
 
 
 class ServiceUnavailableException(S3VectorsError):
+    """The server or its database is out of capacity, for everybody."""
+
     status_code = 503

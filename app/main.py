@@ -11,7 +11,9 @@ from app.arrivals import Arrivals
 from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
 from app.deadline import Deadline
+from app.failed_authentication import FailedAuthentication
 from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
+from app.rate_limits import TokenBuckets
 from app.rendering import litestar_response
 from app.server import Server
 from app.settings import Settings
@@ -65,6 +67,8 @@ def create_app(settings: Settings) -> Application:
         cache=server.cache,
         last_use=server.last_use,
         arrivals=Arrivals(),
+        failures=FailedAuthentication(),
+        rate_limits=None if settings.rate is None else TokenBuckets(settings.rate),
         region=settings.region,
         skew=timedelta(seconds=settings.clock_skew_seconds),
         trusted_proxies=settings.trusted_networks,

@@ -3,6 +3,7 @@
 Those of STS are written as the query protocol writes them.
 """
 
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -16,8 +17,6 @@ from app.audit import Event
 from app.errors import InternalServerException, S3VectorsError, UnknownOperationException, ValidationException
 
 log = get_logger()
-
-RETRY_AFTER_SECONDS = 1
 
 
 class Answer(Struct, frozen=True):
@@ -33,7 +32,8 @@ def render(error: S3VectorsError, event: Event) -> Answer:
     event.error = error
     headers = {"x-amzn-errortype": type(error).__name__, "content-type": "application/json"}
     if error.status_code in (429, 503):  # SDKs read the first, in milliseconds, before they back off
-        headers |= {"x-amz-retry-after": str(RETRY_AFTER_SECONDS * 1000), "retry-after": str(RETRY_AFTER_SECONDS)}
+        seconds = error.retry_after_seconds
+        headers |= {"x-amz-retry-after": str(ceil(seconds * 1000)), "retry-after": str(ceil(seconds))}
     if error.status_code == 408:  # whatever is still on its way is not waited for
         headers["connection"] = "close"
     if event.source == sts.SERVICE:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from app.rate_limits import Rate, parse_rate
 from app.request_context import Networks, parse_networks
 from app.unprivileged import closed_folder, unprivileged_user
 
@@ -67,6 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
     recall_target: Annotated[float, Meta(ge=0.5, le=0.999, description="a share, 0.5 to 0.999")] = 0.98
     clock_skew_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 900
+    rate_limit: Annotated[str, Meta(description="requests per second, as in 100, or with a burst, as in 100:200")] = ""
     request_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 120
     statement_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 60
 
@@ -80,6 +82,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             return parse_networks(self.trusted_proxies)
         except ValueError:
             raise InvalidSetting(f"{variable('trusted_proxies')} must be {description('trusted_proxies')}.") from None
+
+    @property
+    def rate(self) -> Rate | None:
+        try:
+            return parse_rate(self.rate_limit) if self.rate_limit else None
+        except ValueError:
+            raise InvalidSetting(f"{variable('rate_limit')} must be {description('rate_limit')}.") from None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -98,6 +107,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         if sum(map(bool, settings.key_encryption_key_sources)) > 1:
             raise InvalidSetting(f"{variable('key_encryption_key')} and its _FILE and _COMMAND exclude each other.")
         settings.trusted_networks  # noqa: B018 - refused now rather than by every worker
+        settings.rate  # noqa: B018 - likewise
         if not is_understood(settings.database_url or ""):
             raise InvalidSetting(f"{variable('database_url')} must be {description('database_url')}.")
         return settings

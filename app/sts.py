@@ -28,6 +28,7 @@ CODES = {
     "UnknownOperationException": "InvalidAction",
     "InternalServerException": "InternalFailure",
     "ServiceUnavailableException": "ServiceUnavailable",
+    "TooManyRequestsException": "Throttling",
 }
 
 

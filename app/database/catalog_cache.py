@@ -35,6 +35,7 @@ V = TypeVar("V")
 Load = Callable[[AsyncConnection], Awaitable[T]]
 
 MAX_KEPT = 50_000
+MAX_ACCESS_KEY_ID = 128
 
 # What cannot be read must not be taken for nothing to be read.
 DENY_EVERYTHING = parse_policy(
@@ -61,6 +62,7 @@ class CatalogCache:
         self._generations = Generations(database.url)
         self._seen = Generation(0, 0, 0)
         self._facts: dict[tuple[str, object], object] = {}
+        self._unknown_keys: dict[str, None] = {}
         self._indexes: dict[IndexArn, catalog.Index | None] = {}
 
     def ask(self) -> asyncio.Future[Generation]:
@@ -77,6 +79,7 @@ class CatalogCache:
         self._seen = current
         if current.connection != seen.connection or current.access != seen.access:
             self._facts.clear()
+            self._unknown_keys.clear()
         if current.connection != seen.connection or current.indexes != seen.indexes:
             self._indexes.clear()
 
@@ -84,14 +87,22 @@ class CatalogCache:
         await self._generations.close()
 
     async def access_key(self, access_key_id: str) -> AccessKey | None:
+        """None only as of the last `refresh`."""
         if hmac.compare_digest(access_key_id.encode(), self._root.access_key_id.encode()):
             return self._root
+
+        if len(access_key_id) > MAX_ACCESS_KEY_ID or access_key_id in self._unknown_keys:
+            return None
 
         async def load(connection: AsyncConnection) -> AccessKey | None:
             sealed = await access_keys.find_access_key(connection, access_key_id)
             return None if sealed is None else open_access_key(self.keys, sealed)
 
-        return await self._fact("access key", access_key_id, load)
+        seen = self._seen
+        key = await self._fact("access key", access_key_id, load)
+        if key is None and seen == self._seen:
+            _keep(self._unknown_keys, access_key_id, None)
+        return key
 
     async def identity_policies(self, principal: Principal) -> list[Policy]:
         if principal.is_root:

@@ -61,10 +61,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         if pool is None:
             await super().close()
             return
-        broken = self.closed
         await asyncio.shield(pool.putconn(self))
-        if broken:
-            self._pool = None
 
     async def commit(self) -> None:
         """Whoever is cancelled meanwhile stays until it is known what has come of it.

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -13,13 +13,14 @@ import structlog
 from pgvector.psycopg import register_vector_async
 from psycopg import errors
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.database.catalog import INDEX_NOT_FOUND, vector_indexes
 from app.database.connection import Connection
+from app.database.heavy_slots import HeavySlots
 from app.database.link import linked
+from app.database.pool import WAIT_SECONDS, WAITING_PER_CONNECTION, Pool
 from app.database.statements import compiled
 from app.errors import (
     ConflictException,
@@ -57,6 +58,8 @@ _SESSION = (
 )
 _TRANSACTION_TIMEOUT_SINCE = 170000  # versions of PostgreSQL that know it
 
+_AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
+
 _INDEX_TABLE = re.compile(r"\bvectors\.index_(\d+)\b")
 
 
@@ -66,14 +69,16 @@ class Database:
     def __init__(self, url: str, *, pool_size: int, statement_timeout_seconds: int) -> None:
         self.url = linked(url)
         self._statement_timeout_seconds = statement_timeout_seconds
-        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._heavy_slots = HeavySlots(pool_size)
+        self.pool = Pool(
             self.url,
             connection_class=Connection,
             kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},
             min_size=1,
             max_size=pool_size,
-            max_waiting=pool_size * 20,
-            timeout=10,
+            max_waiting=pool_size * WAITING_PER_CONNECTION,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=WAIT_SECONDS,
             open=False,
             configure=self._configure,
         )
@@ -124,21 +129,25 @@ class Database:
                     raise
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """For single statements, each of which is a transaction; failures as of `transaction`."""
-        with translated():
-            connection = await self._lent(autocommit=True)
-            try:
-                yield connection
-            except errors.UndefinedTable as error:
-                if await _is_deleted(connection, error):
-                    raise NotFoundException(INDEX_NOT_FOUND) from error
-                raise
-            except errors.ReadOnlySqlTransaction:
-                _give_up(connection)
-                raise
-            finally:
-                await self._return(connection)
+    async def connection(self, *, heavy: bool = False) -> AsyncIterator[Connection]:
+        """For single statements, each of which is a transaction; failures as of `transaction`.
+
+        `heavy` are those that may take long: they leave some connections to the others.
+        """
+        async with self._heavy_slots if heavy else _AT_ONCE:
+            with translated():
+                connection = await self._lent(autocommit=True)
+                try:
+                    yield connection
+                except errors.UndefinedTable as error:
+                    if await _is_deleted(connection, error):
+                        raise NotFoundException(INDEX_NOT_FOUND) from error
+                    raise
+                except errors.ReadOnlySqlTransaction:
+                    _give_up(connection)
+                    raise
+                finally:
+                    await self._return(connection)
 
 
 def _give_up(connection: Any) -> None:

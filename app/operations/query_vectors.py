@@ -64,7 +64,7 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
     cipher = await record_cipher(server.cache, index)
     if search.filter is not None:
         server.range_use.note(index.id, search.filter)
-    async with server.database.connection() as connection:
+    async with server.database.connection(heavy=not index.graphs) as connection:
         rows = await nearest(connection, search, server.selectivity)
     vectors = [_output(row, data, cipher) for row in rows]
     return QueryVectorsOutput(vectors=vectors, distance_metric=index.distance_metric)

@@ -82,7 +82,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     # No connection is held while the vectors are read.
     vectors = in_strides(enumerate(data.vectors))
     records = {vector.key: _stored(i, vector, index, cipher) async for i, vector in vectors}
-    async with server.database.connection() as connection:
+    async with server.database.connection(heavy=True) as connection:
         await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
     return PutVectorsOutput()
 
@@ -113,7 +113,7 @@ async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -
     bound_to = ("ListVectors", caller.principal.user_id, str(arn), index.id, segment, returned)
     after = server.page_tokens.open(data.next_token, Cursor, bound_to, now) if data.next_token else None
     request = PageRequest(segment, after, data.max_results or DEFAULT_PAGE, returned)
-    async with server.database.connection() as connection:
+    async with server.database.connection(heavy=True) as connection:
         page = await listing.list_vectors(connection, index, request)
     next_token = server.page_tokens.seal(page.next, bound_to, now) if page.next else None
     vectors = [output_vector(row, cipher) async for row in in_strides(page.rows)]
@@ -127,7 +127,7 @@ async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Serve
     check_keys(data.keys, "keys")
     index = await server.cache.index(arn)
     await record_cipher(server.cache, index)  # for its errors: without the key nothing is done
-    async with server.database.connection() as connection:
+    async with server.database.connection(heavy=True) as connection:
         await vector_table.delete(connection, index, data.keys)
     return DeleteVectorsOutput()
 

@@ -16,6 +16,7 @@ from scripts.benchmarks.scenarios.filters import filters
 from scripts.benchmarks.scenarios.listing import listing
 from scripts.benchmarks.scenarios.load import load
 from scripts.benchmarks.scenarios.memory import memory
+from scripts.benchmarks.scenarios.overload import overload
 from scripts.benchmarks.scenarios.recall_sweep import recall_sweep
 from scripts.benchmarks.scenarios.top_100 import top_100
 from scripts.benchmarks.scenarios.unfiltered import unfiltered
@@ -23,9 +24,19 @@ from scripts.benchmarks.scenarios.upsert import upsert
 from scripts.benchmarks.synthetic import synthetic_dataset
 from scripts.testbed.progress import Steps
 
-# In the order in which they run: `load` fills the index that the next six ask, `upsert` changes it.
+# In the order in which they run: `load` fills the index that the next seven ask, `upsert` changes it.
 Name = Literal[
-    "load", "unfiltered", "recall-sweep", "filters", "top-100", "list", "upsert", "dimensions", "big-bodies", "memory"
+    "load",
+    "unfiltered",
+    "recall-sweep",
+    "filters",
+    "top-100",
+    "list",
+    "overload",
+    "upsert",
+    "dimensions",
+    "big-bodies",
+    "memory",
 ]
 
 
@@ -61,6 +72,7 @@ def _scenarios(options: SearchOptions) -> dict[Name, Scenario]:
         "filters": filters,
         "top-100": top_100,
         "list": listing,
+        "overload": overload,
         "upsert": upsert,
         "dimensions": partial(dimensions, rows=options.dimension_rows),
         "big-bodies": big_bodies,

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from app.cli.serve import KEEPALIVE, bound
 from tests.cli.test_serve import children_of, status
 from tests.server_process import ServerProcess, running
 
@@ -121,3 +122,12 @@ def test_no_request_fails_while_the_server_stops(server: ServerProcess) -> None:
         client.join()
     assert lost == []
     assert server.process.wait(60) == 0
+
+
+def test_a_client_that_has_vanished_is_noticed() -> None:
+    """What the listener is told holds for all that it accepts."""
+    with bound(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as _, listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert {option: accepted.getsockopt(socket.IPPROTO_TCP, option) for option in KEEPALIVE} == KEEPALIVE

@@ -54,3 +54,30 @@ async def test_an_answer_that_is_looked_at_late_takes_nothing_back(cache: Catalo
     kept = await cache.bucket(BUCKET)
     await cache.refresh(early)
     assert await cache.bucket(BUCKET) is kept
+
+
+def asked(cache_database: Database) -> int:
+    """Connections of the pool, since the last call."""
+    return int(cache_database.pool.pop_stats().get("requests_num", 0))
+
+
+async def test_an_unknown_key_is_looked_up_once_until_keys_change(
+    cache: CatalogCache, database: Database, own_database_url: str
+) -> None:
+    await cache.refresh()
+    asked(database)
+    for _ in range(10):
+        assert await cache.access_key("UNKNOWN") is None
+        await cache.refresh()
+    assert asked(database) == 1
+    with psycopg.connect(own_database_url) as connection:
+        connection.execute("INSERT INTO s3_vectors.accounts VALUES ('111111111111', 'a', now(), 'k', 'k')")
+    await cache.refresh()
+    assert await cache.access_key("UNKNOWN") is None
+    assert asked(database) == 1
+
+
+async def test_what_is_too_long_for_a_key_is_not_looked_up(cache: CatalogCache, database: Database) -> None:
+    asked(database)
+    assert await cache.access_key("A" * 129) is None
+    assert asked(database) == 0

@@ -158,6 +158,22 @@ async def test_a_backend_that_is_ended_in_a_write_leaves_it_to_be_tried_again(
 
 
 @both_ways
+async def test_of_connections_that_a_restart_has_broken_one_fails(
+    database: Database, administrator: psycopg.Connection[Any], way: Way
+) -> None:
+    async with way(database), way(database), way(database), way(database):
+        pass
+    administrator.execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(ServiceUnavailableException):
+        await execute(database, way, "SELECT 1")
+    for _ in range(2 * database.pool.max_size):
+        await execute(database, way, "SELECT 1")
+
+
+@both_ways
 async def test_whoever_is_cancelled_leaves_a_connection_that_others_can_use(
     database: Database, administrator: psycopg.Connection[Any], way: Way
 ) -> None:
