@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
 
 SCRIPTS = Path(__file__).parents[2] / "migrations"
@@ -18,6 +19,10 @@ def migrate(url: str) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         command.upgrade(configuration(connection=connection), "head")
+
+
+def newest_revision() -> str | None:
+    return ScriptDirectory.from_config(configuration()).get_current_head()
 
 
 def configuration(**attributes: object) -> Config:

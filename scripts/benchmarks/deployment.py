@@ -117,7 +117,7 @@ def _served(
 ) -> Iterator[Server]:
     port = _free_port()
     data_dir = folder / f"server-{port}"
-    given = credentials.settings | settings
+    given = {**credentials.settings, "OPERATOR_PORT": "off", **settings}
     given |= {"DATABASE_URL": database_url, "DATA_DIR": str(data_dir), "HOST": HOST, "PORT": str(port)}
     log = folder / f"server-{port}.log"
     with log.open("wb") as output:
