@@ -24,10 +24,10 @@ ENV PATH=/opt/pgs3vectors/bin:$PATH \
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 EXPOSE 8787
-# Whether a worker answers; what is no HTTP is refused by its parser, and is no request in any log.
+# Whether it is ready to serve, by the port of the operator.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["python", "-IS", "-c", \
-    "import os, socket; port = int(os.environ.get('PGS3VECTORS_PORT') or 8787); \
-    worker = socket.create_connection(('127.0.0.1', port), 3); worker.sendall(b'?\\r\\n\\r\\n'); \
-    raise SystemExit(not worker.recv(1))"]
+    "import os, urllib.request; given = os.environ.get; \
+    port = given('PGS3VECTORS_OPERATOR_PORT') or int(given('PGS3VECTORS_PORT') or 8787) + 1; \
+    urllib.request.urlopen(f'http://127.0.0.1:{port}/readyz', timeout=3)"]
 ENTRYPOINT ["pgs3vectors"]
 CMD ["serve"]

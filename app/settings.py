@@ -17,6 +17,7 @@ from app.unprivileged import closed_folder, unprivileged_user
 
 PREFIX = "PGS3VECTORS_"
 SECRETS = {"database_url", "root_secret_access_key", "key_encryption_key", "key_encryption_key_command"}
+MAX_PORT = 65535
 SWITCH = {"on": True, "off": False}
 SWITCHES = {"views", "public_bucket_policies"}
 
@@ -47,10 +48,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ) = None
     data_dir: Annotated[Path, Meta(description="a path")] = field(default_factory=default_data_dir)
     host: Annotated[str, Meta(description="an address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")] = 8787
+    port: Annotated[int, Meta(ge=1, le=MAX_PORT, description="a port, 1 to 65535")] = 8787
     workers: Annotated[int, Meta(ge=1, le=256, description="a number, 1 to 256")] = field(
         default_factory=default_workers
     )
+    operator_host: Annotated[str, Meta(description="an address to listen on")] = "127.0.0.1"
+    operator_port: (
+        Annotated[int, Meta(ge=1, le=MAX_PORT, description="a port, 1 to 65535, or off")] | Literal["off"] | None
+    ) = None
+    drain_delay_seconds: Annotated[int, Meta(ge=0, description="a number of seconds, 0 or more")] = 0
     region: Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$", description="a region such as us-east-1")] = "us-east-1"
     account_id: Annotated[str, Meta(pattern="^[0-9]{12}$", description="12 digits")] = "000000000000"
     root_access_key_id: Annotated[str, Meta(pattern=r"^\w{3,128}$", description="3 to 128 letters and digits")] = ""
@@ -75,6 +81,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def key_encryption_key_sources(self) -> tuple[object, ...]:
         return self.key_encryption_key, self.key_encryption_key_file, self.key_encryption_key_command
+
+    @property
+    def operator_address(self) -> tuple[str, int] | None:
+        """One port above that of the API where nothing else is said, so that a second server has its own."""
+        port = self.port + 1 if self.operator_port is None else self.operator_port
+        if port == "off":
+            return None
+        if port > MAX_PORT:
+            raise InvalidSetting(f"{variable('operator_port')} must be {description('operator_port')}.")
+        return self.operator_host, port
 
     @property
     def trusted_networks(self) -> Networks:
@@ -106,8 +122,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise InvalidSetting(f"{pair[0]} and {pair[1]} must be set together or not at all.")
         if sum(map(bool, settings.key_encryption_key_sources)) > 1:
             raise InvalidSetting(f"{variable('key_encryption_key')} and its _FILE and _COMMAND exclude each other.")
-        settings.trusted_networks  # noqa: B018 - refused now rather than by every worker
-        settings.rate  # noqa: B018 - likewise
+        # Refused now rather than by every worker.
+        settings.trusted_networks, settings.rate, settings.operator_address  # noqa: B018
         if not is_understood(settings.database_url or ""):
             raise InvalidSetting(f"{variable('database_url')} must be {description('database_url')}.")
         return settings

@@ -4,6 +4,8 @@ import gc
 import os
 import socket
 import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 import uvicorn
 
@@ -15,9 +17,14 @@ from app.settings import Settings
 DRAIN_SECONDS = 30
 
 
-def run(listener: socket.socket) -> None:
+def run(listener: socket.socket, signs: Connection) -> None:
     """Until SIGTERM or SIGINT; requests that have come are answered then."""
     die_with_parent()
+
+    async def give_sign() -> None:
+        with suppress(OSError):  # nobody listens while the server ends
+            signs.send_bytes(b".")
+
     # Importing late, so that the process which starts workers does not load what only they need.
     from app.main import create_app  # noqa: PLC0415
 
@@ -36,6 +43,8 @@ def run(listener: socket.socket) -> None:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        callback_notify=give_sign,  # every second, from the moment on that it serves
+        timeout_notify=0,
     )
     server = uvicorn.Server(config)
     # What was loaded stays: without this the garbage collector would walk through all of it again and again.

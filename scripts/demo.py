@@ -242,7 +242,7 @@ def serve(port: int, data_dir: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PGS3VECTORS_")}
     return subprocess.Popen(  # noqa: S603 - our own script
         [SCRIPTS / "serve", "--port", str(port), "--data-dir", data_dir],
-        env={**environment, "PGS3VECTORS_REGION": region()},
+        env={**environment, "PGS3VECTORS_REGION": region(), "PGS3VECTORS_OPERATOR_PORT": "off"},
         stdout=log,
         stderr=subprocess.STDOUT,
     )

@@ -22,7 +22,7 @@ class ServerProcess:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "app.cli", "serve", *options],
-            env=environment(**{"PORT": str(self.port), **settings}),
+            env=environment(**{"PORT": str(self.port), "OPERATOR_PORT": "off", **settings}),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

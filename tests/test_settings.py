@@ -51,6 +51,9 @@ def test_a_variable_becomes_a_value(name: str, text: str, value: object) -> None
         ("PORT", "http", "a port, 1 to 65535"),
         ("PORT", "0", "a port, 1 to 65535"),
         ("PORT", "65536", "a port, 1 to 65535"),
+        ("OPERATOR_PORT", "on", "a port, 1 to 65535, or off"),
+        ("OPERATOR_PORT", "0", "a port, 1 to 65535, or off"),
+        ("DRAIN_DELAY_SECONDS", "-1", "a number of seconds, 0 or more"),
         ("WORKERS", "0", "a number, 1 to 256"),
         ("WORKERS", "1.5", "a number, 1 to 256"),
         ("REGION", "Mars", "a region such as us-east-1"),
@@ -100,6 +103,25 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, reas
 def test_the_file_of_the_key_encryption_key_is_read_where_the_key_is_needed(tmp_path: Path) -> None:
     settings = read(KEY_ENCRYPTION_KEY_FILE=str(tmp_path / "key"))
     assert (settings.key_encryption_key, settings.key_encryption_key_file) == ("", tmp_path / "key")
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, ("127.0.0.1", 8788)),
+        ({"PORT": "9000"}, ("127.0.0.1", 9001)),
+        ({"PORT": "9000", "OPERATOR_PORT": "80", "OPERATOR_HOST": "::"}, ("::", 80)),
+        ({"OPERATOR_PORT": "off"}, None),
+    ],
+)
+def test_the_operators_port_is_the_next_unless_it_is_set(given: dict[str, str], address: object) -> None:
+    assert read(**given).operator_address == address
+
+
+def test_the_last_port_has_no_next() -> None:
+    with pytest.raises(InvalidSetting, match="PGS3VECTORS_OPERATOR_PORT must be a port"):
+        read(PORT="65535")
+    assert read(PORT="65535", OPERATOR_PORT="8788").operator_address == ("127.0.0.1", 8788)
 
 
 @pytest.mark.parametrize("name", ["ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"])

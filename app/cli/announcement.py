@@ -48,4 +48,11 @@ def lines(settings: Settings, url: str, created: Credentials | None) -> list[str
     else:
         source = "Root credentials: from the environment"
     secret = [f"  {created.access_key_id} {created.secret_access_key}  (shown this once)"] if created else []
-    return [f"pgs3vectors answers at {url}", source, *secret, f"Try: {command}"]
+    return [f"pgs3vectors answers at {url}", *health(settings), source, *secret, f"Try: {command}"]
+
+
+def health(settings: Settings) -> list[str]:
+    if settings.operator_address is None:
+        return []
+    host, port = settings.operator_address
+    return [f"Health and metrics: {endpoint(ANY_ADDRESS.get(host, host), port)}/readyz and /metrics"]

@@ -18,7 +18,9 @@ from app.cli.workers import Workers
 from app.credentials import Credentials, credentials_file, root_credentials
 from app.database.embedded import EmbeddedPostgres
 from app.database.embedded_binaries import EmbeddedError
+from app.envelope import KeyEncryptionKeys
 from app.logs import configure_logs
+from app.monitoring.operator_thread import OperatorThread
 from app.settings import InvalidSetting, Settings, variable
 
 log = structlog.get_logger()
@@ -41,13 +43,16 @@ def serve(
     settings = Settings.from_environment(os.environ)
     configure_logs(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the workers are supervised
-    with listening(settings) as listeners, database(settings) as url:
-        prepare_database(url)
-        asyncio.run(prepare_catalog(url, settings))
-        created = prepare_credentials(settings)
-        export(database_url=url, data_dir=settings.data_dir)
-        announce_when_ready(settings, listeners[0].getsockname()[0], created)
-        Workers(listeners).supervise()
+    with listening(settings) as (listeners, operators), database(settings) as url:
+        processes = Workers(listeners, settings.drain_delay_seconds)
+        operator = OperatorThread(settings, url, processes)
+        with operator.serving(operators):
+            prepare_database(url)
+            operator.give_keys(asyncio.run(prepare_catalog(url, settings)))
+            created = prepare_credentials(settings)
+            export(database_url=url, data_dir=settings.data_dir)
+            announce_when_ready(settings, listeners[0].getsockname()[0], created)
+            processes.supervise()
 
 
 def export(**values: object) -> None:
@@ -56,20 +61,31 @@ def export(**values: object) -> None:
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[list[socket.socket]]:
-    """A socket for each worker, bound but not yet open to connections."""
+def listening(settings: Settings) -> Iterator[tuple[list[socket.socket], socket.socket | None]]:
+    """A socket for each worker and one for the operator, bound but not yet open to connections."""
     with ExitStack() as stack:
-        try:
-            family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-            # Another server would share its port with ours without a word, so one that shares with nobody comes first.
-            socket.create_server(address[:2], family=family).close()
-            listeners = [stack.enter_context(bound(family, address)) for _ in range(settings.workers)]
-        except socket.gaierror:
-            raise InvalidSetting(f"{variable('host')} must be an address to listen on.") from None
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise PortTaken(f"Cannot listen on {settings.host} port {settings.port}: {reason}.") from None
-        yield listeners
+        listeners = sockets(settings.host, settings.port, settings.workers, "host")
+        for listener in listeners:
+            stack.enter_context(listener)
+        if settings.operator_address is None:
+            yield listeners, None
+        else:
+            [operators] = sockets(*settings.operator_address, 1, "operator_host")
+            yield listeners, stack.enter_context(operators)
+
+
+def sockets(host: str, port: int, number: int, setting: str) -> list[socket.socket]:
+    """All of the same port, which is nobody else's."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Another server would share its port with ours without a word, so one that shares with nobody comes first.
+        socket.create_server(address[:2], family=family).close()
+        return [bound(family, address) for _ in range(number)]
+    except socket.gaierror:
+        raise InvalidSetting(f"{variable(setting)} must be an address to listen on.") from None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise PortTaken(f"Cannot listen on {host} port {port}: {reason}.") from None
 
 
 def bound(family: int, address: tuple[object, ...]) -> socket.socket:
@@ -111,10 +127,10 @@ def stop_without(postgres: EmbeddedPostgres, stopping: Event) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def prepare_catalog(url: str, settings: Settings) -> None:
+async def prepare_catalog(url: str, settings: Settings) -> KeyEncryptionKeys:
     """Whatever its keys cannot open is told here, before anybody is served."""
-    async with catalog_at(url, settings):
-        pass
+    async with catalog_at(url, settings) as catalog:
+        return catalog.keys
 
 
 def prepare_credentials(settings: Settings) -> Credentials | None:

@@ -6,6 +6,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from math import inf
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -20,19 +22,64 @@ _PROCESSES = multiprocessing.get_context("spawn")
 # One that dies sooner is not begun again at once, so that what makes it die does not fill a core.
 LIVELY_SECONDS = 1
 KILL_SECONDS = DRAIN_SECONDS + 5
+# Each tells every second that its event loop goes round; nothing that it does takes nearly as long.
+SILENT_SECONDS = 15
 
 log = structlog.get_logger()
 
 
+class Worker:
+    """A process with a listening socket of its own, which stays when the process dies."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self.begin()
+
+    def begin(self) -> None:
+        self.last_sign = -inf
+        self.signs, signal_end = _PROCESSES.Pipe(duplex=False)
+        self.process: BaseProcess = _PROCESSES.Process(target=run, args=(self.listener, signal_end))
+        self.process.start()
+        signal_end.close()
+
+    def hear(self) -> None:
+        with suppress(EOFError, OSError):  # it is dying: the sentinel tells that
+            self.signs.recv_bytes()
+            self.last_sign = time.monotonic()
+
+    def died(self) -> None:
+        log.error("worker_died", pid=self.process.pid, exit_code=self.process.exitcode)
+        self.signs.close()
+        self.last_sign = -inf
+
+    @property
+    def is_up(self) -> bool:
+        return time.monotonic() - self.last_sign < SILENT_SECONDS
+
+
 class Workers:
-    """Each has a listening socket of its own, among which the kernel divides connections evenly.
+    """The kernel divides connections evenly among their sockets.
 
     The sockets stay open here, so that connections wait while their worker is begun again.
     """
 
-    def __init__(self, listeners: list[socket.socket]) -> None:
+    def __init__(self, listeners: list[socket.socket], drain_delay_seconds: float = 0) -> None:
+        self.is_draining = False
         self._listeners = listeners
+        self._drain_delay_seconds = drain_delay_seconds
+        self._workers: list[Worker] = []
+        self._last_sign = inf
         self._ending, self._end = os.pipe()
+
+    @property
+    def up(self) -> tuple[int, int]:
+        """How many serve, of how many."""
+        return sum(worker.is_up for worker in self._workers), len(self._listeners)
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since the last sign of life of any worker; 0 before there are any."""
+        return max(0, time.monotonic() - self._last_sign)
 
     def supervise(self) -> None:
         """Until SIGTERM or SIGINT; a second one waits for nothing.
@@ -41,22 +88,38 @@ class Workers:
         """
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, self._stop)
-        running = {self._begin(listener): listener for listener in self._listeners}
-        while self._ending not in (ready := wait([self._ending, *(worker.sentinel for worker in running)])):
-            for worker in [worker for worker in running if worker.sentinel in ready]:
-                log.error("worker_died", pid=worker.pid, exit_code=worker.exitcode)
-                listener = running.pop(worker)
-                time.sleep(LIVELY_SECONDS)
-                running[self._begin(listener)] = listener
+        self._workers = [Worker(listener) for listener in self._listeners]
+        self._last_sign = time.monotonic()
+        self._watch(inf)
+        self.is_draining = True
+        self._watch(self._drain_delay_seconds)  # served as before, while balancers see that this is to end
         for listener in self._listeners:
             listener.close()  # the workers have the others, and close them at once: nobody connects who is not served
-        os.read(self._ending, 1)
-        end_all(running, self._ending)
+        end_all([worker.process for worker in self._workers], self._ending)
 
-    def _begin(self, listener: socket.socket) -> BaseProcess:
-        worker = _PROCESSES.Process(target=run, args=(listener,))
-        worker.start()
-        return worker
+    def _watch(self, seconds: float) -> None:
+        """Until a signal comes, or the time is over; while draining, who has ended stays so."""
+        end = time.monotonic() + seconds
+        while self._workers and (left := end - time.monotonic()) > 0:
+            sources = [source for worker in self._workers for source in (worker.process.sentinel, worker.signs)]
+            ready = wait([self._ending, *sources], None if left == inf else left)
+            if self._ending in ready:
+                os.read(self._ending, 1)
+                return
+            for worker in [*self._workers]:
+                if worker.process.sentinel in ready:
+                    self._replace(worker)
+                elif worker.signs in ready:
+                    worker.hear()
+                    self._last_sign = worker.last_sign
+
+    def _replace(self, worker: Worker) -> None:
+        worker.died()
+        if self.is_draining:
+            self._workers.remove(worker)
+        else:
+            time.sleep(LIVELY_SECONDS)
+            worker.begin()
 
     def _stop(self, _: int, __: FrameType | None) -> None:
         os.write(self._end, b".")

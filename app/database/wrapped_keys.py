@@ -42,16 +42,37 @@ async def nothing_is_wrapped(connection: AsyncConnection) -> bool:
 
 async def check_keys(connection: AsyncConnection, keys: KeyEncryptionKeys) -> None:
     """One wrapped key of every KEK in use is opened; raises NoKeyEncryptionKey."""
+    check_opening(await samples(connection), keys)
+
+
+class Sample(Struct, frozen=True):
+    """A wrapped key, and what it is bound to."""
+
+    kind: str
+    id: str
+    key: WrappedKey
+
+
+async def samples(connection: AsyncConnection) -> list[Sample]:
+    """One of every KEK in use."""
+    found = []
     for wrapping in WRAPPINGS:
         each = sa.select(wrapping.id, wrapping.kek_id, wrapping.key).ext(distinct_on(wrapping.kek_id))
-        for row_id, kek_id, ciphertext in await connection.execute(each):
-            try:
-                keys.unwrap(WrappedKey(kek_id, ciphertext), wrapping.kind, row_id)
-            except Unopenable as error:
-                raise NoKeyEncryptionKey(
-                    f"The secrets in this database are under key-encryption key {kek_id}, and it is not the one given "
-                    f"(that is {keys.current}): {error}"
-                ) from error
+        rows = await connection.execute(each)
+        found += [Sample(wrapping.kind, row_id, WrappedKey(kek_id, text)) for row_id, kek_id, text in rows]
+    return found
+
+
+def check_opening(wrapped: list[Sample], keys: KeyEncryptionKeys) -> None:
+    """Raises NoKeyEncryptionKey; may wait for the operator's command, for a key that is not known yet."""
+    for sample in wrapped:
+        try:
+            keys.unwrap(sample.key, sample.kind, sample.id)
+        except Unopenable as error:
+            raise NoKeyEncryptionKey(
+                f"The secrets in this database are under key-encryption key {sample.key.kek_id}, and it is not the one "
+                f"given (that is {keys.current}): {error}"
+            ) from error
 
 
 async def count_to_rotate(connection: AsyncConnection, keys: KeyEncryptionKeys) -> int:

@@ -153,7 +153,8 @@ class Server:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Without the developer's own settings; empty ones count as absent."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(variable(""))}
-    return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in settings.items()}
+    given = {"OPERATOR_PORT": "off", **settings}
+    return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in given.items()}
 
 
 def free_port() -> int:

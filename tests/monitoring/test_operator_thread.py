@@ -1,0 +1,101 @@
+"""The operator's port of the real server."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cli.test_serve import only_line, status
+from tests.cli.test_workers import two_workers
+from tests.server_process import ServerProcess, free_port, running
+
+
+class OperatedServer:
+    def __init__(self, process: ServerProcess, port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+
+    def ask(self, path: str) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own server
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def wait_until(self, path: str, expected: int) -> Any:
+        """Of a server that has said that it is there."""
+        while (answer := self.ask(path))[0] != expected:
+            time.sleep(0.05)
+        return answer[1]
+
+
+@contextmanager
+def operated(data_dir: Path, database_url: str, **settings: str) -> Iterator[OperatedServer]:
+    port = free_port()
+    settings |= {"DATABASE_URL": database_url, "OPERATOR_PORT": str(port)}
+    with running("--data-dir", str(data_dir), "--workers", "2", **settings) as process:
+        assert f"Health and metrics: http://127.0.0.1:{port}/readyz" in process.wait_until_ready()
+        yield OperatedServer(process, port)
+
+
+@pytest.fixture
+def server(data_dir: Path, own_database_url: str) -> Iterator[OperatedServer]:
+    with operated(data_dir, own_database_url) as server:
+        yield server
+
+
+def test_a_server_says_that_it_is_ready_and_when_it_drains_before_it_stops(
+    data_dir: Path, own_database_url: str
+) -> None:
+    checks = ("database", "migrations", "extension", "key_encryption_key", "workers", "shutdown")
+    well = dict.fromkeys(checks, "ok")
+    with operated(data_dir, own_database_url, DRAIN_DELAY_SECONDS="3600") as server:
+        assert server.wait_until("/readyz", 200) == {"ready": True, "checks": well}
+        assert server.ask("/startupz") == (200, {"started": True})
+        assert server.ask("/livez") == (200, {"alive": True})
+        server.process.process.send_signal(signal.SIGTERM)
+        assert server.wait_until("/readyz", 503) == {"ready": False, "checks": well | {"shutdown": "draining"}}
+        assert server.ask("/livez") == (200, {"alive": True})
+        assert server.ask("/startupz") == (200, {"started": True})
+        assert status(server.process.endpoint) == 403  # clients are served as before
+        assert server.process.terminate() == 0  # at once, by another signal
+
+
+def test_a_worker_that_dies_and_is_replaced_leaves_the_server_ready(server: OperatedServer) -> None:
+    server.wait_until("/readyz", 200)
+    first = two_workers(server.process, set())
+    os.kill(min(first), signal.SIGKILL)
+    while len(two_workers(server.process, {min(first)})) < 2:
+        assert server.ask("/readyz")[0] == 200
+    assert server.ask("/readyz")[0] == 200
+
+
+def test_what_the_port_does_not_have_is_not_found_and_needs_no_signature(server: OperatedServer) -> None:
+    assert server.ask("/ListVectorBuckets")[0] == 404
+    assert server.ask("/../readyz")[0] == 404
+
+
+def test_the_port_of_the_operator_may_be_off(data_dir: Path, own_database_url: str) -> None:
+    with running("--data-dir", str(data_dir), DATABASE_URL=own_database_url, OPERATOR_PORT="off") as process:
+        assert "Health" not in process.wait_until_ready()
+        connections = psutil.Process(process.process.pid).net_connections()
+        assert {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN} == {process.port}
+
+
+def test_a_taken_port_of_the_operator_is_told_before_anything_starts(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        expected = f"pgs3vectors: Cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
+        assert only_line(OPERATOR_PORT=port, DATA_DIR=str(data_dir)) == expected
+    assert not data_dir.exists()
