@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from scripts.testbed.api import HOST, Api
 from scripts.testbed.server import Server

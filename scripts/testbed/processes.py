@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from msgspec import Struct
 
 Process: TypeAlias = psutil.Process
