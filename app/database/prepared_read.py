@@ -23,6 +23,7 @@ class PreparedRead:
         self._connection = connection
         self._socket = connection.fileno()
         self._timeout_seconds = timeout_seconds
+        self._broken = False
         self._answer: asyncio.Future[Row] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         asyncio.get_running_loop().add_reader(self._socket, self._receive)
@@ -71,10 +72,11 @@ class PreparedRead:
             answer.set_result(row)
 
     def _break(self, why: str) -> None:
-        if self._connection.closed:
-            return
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._connection.pgconn.finish()
+        """Also of a connection that broke while nobody asked: whoever asks then must be told."""
+        if not self._broken:
+            self._broken = True
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._connection.pgconn.finish()
         if answer := self._taken():
             answer.set_exception(psycopg.OperationalError(why))
 

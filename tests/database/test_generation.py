@@ -29,6 +29,10 @@ INDEX = (
 TAGGED, UNTAGGED = INDEX.format(name="tagged", tags='{"a": "1"}'), INDEX.format(name="plain", tags="{}")
 
 
+ENDED = (
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 CHANGE = "UPDATE s3_vectors.user_policies SET document = '{}'"
 
 
@@ -153,14 +157,18 @@ async def test_indexes_come_and_go_by_a_number_of_their_own(library: Library, ow
 async def test_it_is_read_again_when_its_backend_is_gone(url: str, generation: Generations) -> None:
     before = await generation.ask()
     for round_ in (1, 2):
-        execute(
-            url,
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
+        execute(url, ENDED)
         execute(url, CHANGE)
         now = await generation.ask()
         assert (now.connection, now.access) == (before.connection + round_, before.access + round_)
+
+
+async def test_it_is_read_again_when_its_backend_went_while_nobody_asked(url: str, generation: Generations) -> None:
+    before = await generation.ask()
+    await asyncio.to_thread(execute, url, ENDED)
+    await asyncio.sleep(0.1)  # the event loop hears of it
+    async with asyncio.timeout(30):
+        assert (await generation.ask()).connection == before.connection + 1
 
 
 async def test_reads_at_once_are_all_as_new_as_their_calls(url: str, generation: Generations) -> None:
