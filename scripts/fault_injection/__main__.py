@@ -3,18 +3,18 @@
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterable
 
 import structlog
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.console import Console
 
 from scripts.fault_injection.catalogue import EXPERIMENTS, GROUPS, Experiment
 from scripts.fault_injection.execution import perform_all
+from scripts.fault_injection.options import DEFAULTS, Options
 from scripts.fault_injection.report import markdown, show, summary, write_json
 from scripts.fault_injection.trial import Result
-from scripts.testbed.progress import Steps, shown_steps
+from scripts.testbed.progress import shown_steps
 
 WIDTH = 200
 
@@ -22,38 +22,17 @@ app = App(name="faults", version_flags=[])
 
 
 @app.default
-def faults(
-    *,
-    only: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
-    seed: int = 1,
-    short: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    report: Path | None = None,
-) -> None:
-    """Break things under load, and judge what clients see.
-
-    Parameters
-    ----------
-    only
-        Names of experiments or of groups of them; without it, all.
-    seed
-        What is drawn by chance is the same for the same seed.
-    short
-        As few repetitions as in the test suite.
-    json
-        Print JSON instead of a table.
-    report
-        Write a page in Markdown too.
-    """
+def faults(options: Options = DEFAULTS) -> None:
+    """Break things under load, and judge what clients see."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and PostgreSQL are stopped as well
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for JSON
-    experiments = chosen(only)
+    experiments = chosen(options.only)
     results: list[Result] = []
     with shown_steps() as steps:
-        interrupted = run(experiments, steps, results, seed=seed, short=short)
-    write_json(results) if json else show(results, console())
-    if report:
-        report.write_text(markdown(results, context(seed)))
+        interrupted = collect(perform_all(experiments, steps, options), results)
+    write_json(results) if options.json else show(results, console())
+    if options.report:
+        options.report.write_text(markdown(results, context(options.seed)))
     if interrupted:
         sys.exit("faults: interrupted")
     if failed := [result.experiment for result in results if result.verdict == "failed"]:
@@ -73,10 +52,10 @@ def chosen(names: tuple[str, ...]) -> list[Experiment]:
     ]
 
 
-def run(experiments: list[Experiment], steps: Steps, results: list[Result], *, seed: int, short: bool) -> bool:
+def collect(everything: Iterable[Result], results: list[Result]) -> bool:
     """Whether it was interrupted; what was found until then is shown."""
     try:
-        results.extend(perform_all(experiments, steps, seed=seed, short=short))
+        results.extend(everything)
     except KeyboardInterrupt:
         return True
     return False

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.fault_injection.catalogue import EXPERIMENTS, GROUPS, Experiment
 from scripts.fault_injection.execution import perform
+from scripts.fault_injection.options import Options
 from scripts.testbed.progress import quiet_steps
 
 FAST = [experiment for experiment in EXPERIMENTS.values() if experiment.fast]
@@ -12,7 +13,7 @@ FAST = [experiment for experiment in EXPERIMENTS.values() if experiment.fast]
 @pytest.mark.parametrize("experiment", FAST, ids=lambda experiment: experiment.name)
 def test_clients_lose_nothing_and_are_told_the_truth_when(experiment: Experiment) -> None:
     with quiet_steps() as steps, steps.step(experiment.name) as step:
-        result = perform(experiment, step, seed=1, short=True)
+        result = perform(experiment, step, Options(short=True))
     assert result.failed == []
     assert result.verdict == "passed"
 

@@ -11,6 +11,7 @@ from scripts.fault_injection.answers import Answer
 from scripts.fault_injection.catalogue import Experiment
 from scripts.fault_injection.execution import perform
 from scripts.fault_injection.ledger import LOST, PARTIAL, WRONG, Batch, Ledger, Window
+from scripts.fault_injection.options import Options
 from scripts.fault_injection.record import Record
 from scripts.fault_injection.report import markdown
 from scripts.fault_injection.trial import Judgement, NotHere, Result, Trial
@@ -139,7 +140,7 @@ def test_only_what_was_judged_has_passed(
     run: Callable[[Trial], None], verdict: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with quiet_steps() as steps, steps.step("") as step:
-        result = perform(Experiment(run), step, seed=1, short=True)
+        result = perform(Experiment(run), step, Options(short=True))
     assert result.verdict == verdict
     assert ("ConnectionResetError" in capsys.readouterr().err) is (run is breaks_off)
 
