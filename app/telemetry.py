@@ -1,4 +1,4 @@
-"""A request id on every answer, one log line for every request, and an audit record for those that need one."""
+"""A request id on every answer; of every request a log line and figures, and an audit record of those that need one."""
 
 import time
 
@@ -8,6 +8,8 @@ from msgspec import Struct
 from app.asgi import Application, Message, Receive, Scope, Send
 from app.audit import Event, record
 from app.audit_log import AuditLog
+from app.monitoring import metrics
+from app.observation import Observation, current
 from app.rendering import Answer, as_s3_vectors_error, render
 
 log = structlog.get_logger()
@@ -25,6 +27,8 @@ class Telemetry(Struct, frozen=True):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, event, status = time.perf_counter(), Event(region=self.region), 0
         scope.setdefault("state", {})["event"] = event
+        observation = Observation()
+        before = current.set(observation)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -33,6 +37,7 @@ class Telemetry(Struct, frozen=True):
                 message["headers"] = [*message["headers"], (b"x-amzn-requestid", event.request_id.encode())]
             await send(message)
 
+        metrics.in_flight.number += 1
         method, path = scope["method"], scope["raw_path"][:MAX_LOGGED_PATH].decode("latin-1")
         try:
             await self.stations(scope, receive, send_with_id)
@@ -40,7 +45,12 @@ class Telemetry(Struct, frozen=True):
             answer = render(as_s3_vectors_error(error), event)
             if status == 0:
                 await _send(answer, send_with_id)
-        milliseconds = round((time.perf_counter() - started) * 1000, 2)
+        finally:
+            metrics.in_flight.number -= 1
+            current.reset(before)
+        seconds = time.perf_counter() - started
+        metrics.count_request(event, observation, status, seconds)
+        milliseconds = round(seconds * 1000, 2)
         log.info("request", id=event.request_id, method=method, path=path, status=status, ms=milliseconds)
         if event.is_recorded:
             self.audit_log.write(record(event))

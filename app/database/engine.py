@@ -1,5 +1,6 @@
 """The pool, transactions, and the only place where an SQLSTATE becomes an error of the API."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -7,7 +8,7 @@ import psycopg
 import sqlalchemy.exc
 import structlog
 from pgvector.psycopg import register_vector_async
-from psycopg_pool import AsyncConnectionPool, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -21,6 +22,8 @@ from app.errors import (
     ServiceUnavailableException,
     TooManyRequestsException,
 )
+from app.monitoring.metrics import DATABASE_ERRORS
+from app.observation import waited_for_database
 
 log = structlog.get_logger()
 
@@ -80,15 +83,23 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Commits when the block ends well; every failure of the database leaves it as an error of the API."""
-        with translated():
-            async with self._engine.begin() as connection:
-                yield connection
+        started = time.perf_counter()
+        try:
+            with translated():
+                async with self._engine.begin() as connection:
+                    yield connection
+        finally:
+            waited_for_database(started)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """For single statements, each of which is a transaction; failures as of `transaction`."""
         with translated():
-            connection = await self._lent(autocommit=True)
+            started = time.perf_counter()
+            try:
+                connection = await self._lent(autocommit=True)
+            finally:
+                waited_for_database(started)
             try:
                 yield connection
             finally:
@@ -111,6 +122,7 @@ def translated() -> Iterator[None]:
 
 
 def _answer_to(error: BaseException | None) -> S3VectorsError:
+    DATABASE_ERRORS.labels(_class_of(error)).inc()
     if isinstance(error, TooManyRequests):
         return TooManyRequestsException("Too many requests")
     # Without a state the server said nothing: the connection broke, or none was free in time.
@@ -120,3 +132,10 @@ def _answer_to(error: BaseException | None) -> S3VectorsError:
             return answer(message)
     log.error("database_error", sqlstate=state, error=type(error).__name__, detail=str(error).splitlines()[:1])
     return InternalServerException("Internal server error")
+
+
+def _class_of(error: BaseException | None) -> str:
+    """Of its SQLSTATE; a connection that broke has told none."""
+    if isinstance(error, TooManyRequests | PoolTimeout):
+        return "pool"
+    return (getattr(error, "sqlstate", None) or "08")[:2]
