@@ -220,6 +220,7 @@ def test_no_label_has_a_name_of_a_client(server: OperatedServer) -> None:
 
 
 def test_a_scrape_tells_how_the_server_and_its_pool_stand(server: OperatedServer) -> None:
+    server.wait_until("/readyz", 200)
     server.client.list_vector_buckets()
     while (figures := server.figures)("pool_connections") == 0:
         time.sleep(0.05)
