@@ -43,6 +43,19 @@ class Event(Struct):
     error: S3VectorsError | None = None
 
     @property
+    def vectors(self) -> int | None:
+        """How many were written, deleted or returned; None where it is not about them, or where nothing came of it."""
+        if self.name not in DATA_EVENTS or self.error is not None or self.output is None:
+            return None
+        match self.name:
+            case "PutVectors":
+                return len(self.input.vectors)
+            case "DeleteVectors":
+                return len(self.input.keys)
+            case _:
+                return len(self.output.vectors)
+
+    @property
     def is_recorded(self) -> bool:
         if isinstance(self.error, AccessDeniedException | SignatureError):
             return True

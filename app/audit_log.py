@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from app.monitoring.metrics import AUDIT_LOST
+
 QUEUE_RECORDS = 10_000
 COMPLAIN_SECONDS = 60
 CLOSE_SECONDS = 10
@@ -97,6 +99,7 @@ class AuditFile:
 
     def _lose(self, reason: str) -> None:
         self.lost += 1
+        AUDIT_LOST.inc()
         if time.monotonic() - self._complained > COMPLAIN_SECONDS:
             self._complained = time.monotonic()
             log.error("audit_records_lost", reason=reason, lost=self.lost)

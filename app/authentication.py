@@ -130,9 +130,9 @@ class Authentication(Struct, frozen=True):
 
 def _refusal(key: AccessKey, authorization: Authorization) -> SignatureError | None:
     if not key.accepts_token(authorization.session_token):
-        return UnrecognizedClientException(WRONG_TOKEN)
+        return UnrecognizedClientException(WRONG_TOKEN, reason="wrong_token")
     if not key.active:
-        return UnrecognizedClientException(UNKNOWN_KEY)
+        return UnrecognizedClientException(UNKNOWN_KEY, reason="inactive_key")
     if key.expiration_time is not None and key.expiration_time <= datetime.now(UTC):
         return ExpiredTokenException("The security token included in the request is expired")
     return None

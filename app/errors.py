@@ -105,26 +105,32 @@ class AccessDeniedException(S3VectorsError):
 
 class SignatureError(S3VectorsError):
     status_code = 403
+    reason: str
+    """For the operator, who sees how many there are of each; more exact than what the client is told."""
+
+    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
 
 
 class MissingAuthenticationTokenException(SignatureError):
-    pass
+    reason = "unsigned"
 
 
 class IncompleteSignatureException(SignatureError):
-    pass
+    reason = "malformed"
 
 
 class UnrecognizedClientException(SignatureError):
-    pass
+    reason = "unknown_key"
 
 
 class ExpiredTokenException(SignatureError):
-    pass
+    reason = "expired_token"
 
 
 class InvalidSignatureException(SignatureError):
-    pass
+    reason = "wrong_signature"
 
 
 class ServiceQuotaExceededException(S3VectorsError):

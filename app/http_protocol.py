@@ -11,6 +11,7 @@ from uuid import uuid4
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.limits import MAX_HEADER_BYTES
+from app.monitoring.metrics import CUT_OFF, REFUSED
 
 # For a request line and its headers to arrive, and for an answer to be taken; bodies have a deadline in `app.wire`.
 HEADER_DEADLINE_SECONDS = 30
@@ -35,12 +36,16 @@ class Deadline:
 
     def begin(self) -> None:
         self.end()
-        self._timer = self._protocol.loop.call_later(self._seconds, self._protocol.transport.abort)
+        self._timer = self._protocol.loop.call_later(self._seconds, self._cut_off)
 
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _cut_off(self) -> None:
+        CUT_OFF.inc()
+        self._protocol.transport.abort()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -130,6 +135,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
+        REFUSED.inc()
         body = b'{"message":"%b"}' % message.encode()
         headers = [
             *self.server_state.default_headers,

@@ -15,6 +15,7 @@ from app.database.last_use import LastUse
 from app.database.range_indexes import RangeUse
 from app.database.selectivity import Selectivity
 from app.key_encryption_key import key_encryption_keys
+from app.monitoring.worker_gauges import tell_gauges
 from app.page_tokens import PageTokens
 from app.settings import Settings
 
@@ -46,13 +47,18 @@ class Server:
         async with self.database.transaction() as connection:
             self.page_tokens = PageTokens(await catalog.page_token_key(connection))
         background = [asyncio.create_task(self.deletion.run()), asyncio.create_task(self.last_use.run())]
-        building = asyncio.create_task(self.graph_building.run())
+        # A graph may take hours, and is begun again by whoever builds next.
+        cancelled = [
+            asyncio.create_task(self.graph_building.run()),
+            asyncio.create_task(tell_gauges(self.database.pool)),
+        ]
         try:
             yield
         finally:
-            building.cancel()  # a graph may take hours, and is begun again by whoever builds next
-            with suppress(asyncio.CancelledError):
-                await building
+            for task in cancelled:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             self.deletion.stop()
             self.last_use.stop()
             await asyncio.gather(*background)

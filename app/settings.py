@@ -19,7 +19,7 @@ PREFIX = "PGS3VECTORS_"
 SECRETS = {"database_url", "root_secret_access_key", "key_encryption_key", "key_encryption_key_command"}
 MAX_PORT = 65535
 SWITCH = {"on": True, "off": False}
-SWITCHES = {"views", "public_bucket_policies"}
+SWITCHES = {"views", "public_bucket_policies", "metrics_per_index"}
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")]
 LogFormat = Annotated[Literal["console", "json"], Meta(description="console or json")]
@@ -56,6 +56,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     operator_port: (
         Annotated[int, Meta(ge=1, le=MAX_PORT, description="a port, 1 to 65535, or off")] | Literal["off"] | None
     ) = None
+    metrics_per_index: Annotated[bool, Meta(description="on or off")] = False
+    recall_sampling_seconds: Annotated[int, Meta(ge=0, description="a number of seconds, 0 or more")] = 300
     drain_delay_seconds: Annotated[int, Meta(ge=0, description="a number of seconds, 0 or more")] = 0
     region: Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$", description="a region such as us-east-1")] = "us-east-1"
     account_id: Annotated[str, Meta(pattern="^[0-9]{12}$", description="12 digits")] = "000000000000"

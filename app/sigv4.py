@@ -24,6 +24,7 @@ MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
     " and signing method. Consult the service documentation for details."
 )
+CLOCK = "clock_skew"
 
 _ONCE = ("host", "authorization", "x-amz-date", "date", "x-amz-content-sha256", "x-amz-security-token")
 _MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -235,10 +236,10 @@ def _check_clock(timestamp: str, now: datetime, skew: timedelta) -> None:
     clock, earliest, latest = (moment.strftime(_TIMESTAMP_FORMAT) for moment in (now, now - skew, now + skew))
     if signed_at < now - skew:
         raise InvalidSignatureException(
-            f"Signature expired: {timestamp} is now earlier than {earliest} ({clock} - {minutes})"
+            f"Signature expired: {timestamp} is now earlier than {earliest} ({clock} - {minutes})", reason=CLOCK
         )
     raise InvalidSignatureException(
-        f"Signature not yet current: {timestamp} is still later than {latest} ({clock} + {minutes})"
+        f"Signature not yet current: {timestamp} is still later than {latest} ({clock} + {minutes})", reason=CLOCK
     )
 
 
@@ -278,7 +279,7 @@ def _check_scope(credential: Credential, timestamp: str, regions: Container[str]
             f" '{credential.date}' != '{timestamp[:8]}', from '{timestamp}'."
         )
     if wrong:
-        raise InvalidSignatureException(" ".join(wrong))
+        raise InvalidSignatureException(" ".join(wrong), reason="wrong_scope")
 
 
 def _signature(text: str) -> str:

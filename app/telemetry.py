@@ -1,4 +1,4 @@
-"""A request id on every answer, one log line for every request, and an audit record for those that need one."""
+"""A request id on every answer; of every request a log line and figures, and an audit record of those that need one."""
 
 import time
 
@@ -8,6 +8,8 @@ from msgspec import Struct
 from app.asgi import Application, Message, Receive, Scope, Send, respond
 from app.audit import Event, record
 from app.audit_log import AuditLog
+from app.monitoring import metrics
+from app.observation import Observation, current
 from app.rendering import as_s3_vectors_error, render
 
 log = structlog.get_logger()
@@ -25,6 +27,8 @@ class Telemetry(Struct, frozen=True):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, event, status = time.perf_counter(), Event(region=self.region), 0
         scope.setdefault("state", {})["event"] = event
+        observation = Observation()
+        before = current.set(observation)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -33,6 +37,7 @@ class Telemetry(Struct, frozen=True):
                 message["headers"] = [*message["headers"], (b"x-amzn-requestid", event.request_id.encode())]
             await send(message)
 
+        metrics.in_flight.number += 1
         method, path = scope["method"], scope["raw_path"][:MAX_LOGGED_PATH].decode("latin-1")
         try:
             await self.stations(scope, receive, send_with_id)
@@ -41,7 +46,12 @@ class Telemetry(Struct, frozen=True):
             if status == 0:
                 headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
                 await respond(send_with_id, answer.status_code, headers, answer.body)
-        milliseconds = round((time.perf_counter() - started) * 1000, 2)
+        finally:
+            metrics.in_flight.number -= 1
+            current.reset(before)
+        seconds = time.perf_counter() - started
+        metrics.count_request(event, observation, status, seconds)
+        milliseconds = round(seconds * 1000, 2)
         log.info("request", id=event.request_id, method=method, path=path, status=status, ms=milliseconds)
         if event.is_recorded:
             self.audit_log.write(record(event))

@@ -21,6 +21,7 @@ from app.database.embedded_binaries import EmbeddedError
 from app.envelope import KeyEncryptionKeys
 from app.logs import configure_logs
 from app.monitoring.operator_thread import OperatorThread
+from app.monitoring.shared_folder import shared_folder
 from app.settings import InvalidSetting, Settings, variable
 
 log = structlog.get_logger()
@@ -43,9 +44,9 @@ def serve(
     settings = Settings.from_environment(os.environ)
     configure_logs(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the workers are supervised
-    with listening(settings) as (listeners, operators), database(settings) as url:
-        processes = Workers(listeners, settings.drain_delay_seconds)
-        operator = OperatorThread(settings, url, processes)
+    with listening(settings) as (listeners, operators), shared_folder() as counted, database(settings) as url:
+        processes = Workers(listeners, settings.drain_delay_seconds, counted)
+        operator = OperatorThread(settings, url, processes, counted)
         with operator.serving(operators):
             prepare_database(url)
             operator.give_keys(asyncio.run(prepare_catalog(url, settings)))

@@ -10,10 +10,12 @@ from contextlib import suppress
 from math import inf
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
+from app.monitoring.shared_folder import forget_what_was_in_flight, invite
 from app.worker import DRAIN_SECONDS, run
 
 # A fork would inherit the lock files of PostgreSQL.
@@ -29,16 +31,19 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """A process with a listening socket of its own, which stays when the process dies."""
+    """A process with a listening socket of its own, which stays when the process dies, as does what it counted."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.listener = listener
+    def __init__(self, place: int, listener: socket.socket, metrics_folder: Path) -> None:
+        self._place = place
+        self._listener = listener
+        self._metrics_folder = metrics_folder
         self.begin()
 
     def begin(self) -> None:
         self.last_sign = -inf
+        invite(self._metrics_folder, self._place)
         self.signs, signal_end = _PROCESSES.Pipe(duplex=False)
-        self.process: BaseProcess = _PROCESSES.Process(target=run, args=(self.listener, signal_end))
+        self.process: BaseProcess = _PROCESSES.Process(target=run, args=(self._listener, signal_end))
         self.process.start()
         signal_end.close()
 
@@ -51,6 +56,7 @@ class Worker:
         log.error("worker_died", pid=self.process.pid, exit_code=self.process.exitcode)
         self.signs.close()
         self.last_sign = -inf
+        forget_what_was_in_flight(self._metrics_folder, self._place)
 
     @property
     def is_up(self) -> bool:
@@ -63,8 +69,10 @@ class Workers:
     The sockets stay open here, so that connections wait while their worker is begun again.
     """
 
-    def __init__(self, listeners: list[socket.socket], drain_delay_seconds: float = 0) -> None:
+    def __init__(self, listeners: list[socket.socket], drain_delay_seconds: float, metrics_folder: Path) -> None:
         self.is_draining = False
+        self.deaths = 0
+        self._metrics_folder = metrics_folder
         self._listeners = listeners
         self._drain_delay_seconds = drain_delay_seconds
         self._workers: list[Worker] = []
@@ -88,7 +96,8 @@ class Workers:
         """
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, self._stop)
-        self._workers = [Worker(listener) for listener in self._listeners]
+        places = enumerate(self._listeners)
+        self._workers = [Worker(place, listener, self._metrics_folder) for place, listener in places]
         self._last_sign = time.monotonic()
         self._watch(inf)
         self.is_draining = True
@@ -115,6 +124,7 @@ class Workers:
 
     def _replace(self, worker: Worker) -> None:
         worker.died()
+        self.deaths += 1
         if self.is_draining:
             self._workers.remove(worker)
         else:

@@ -6,6 +6,7 @@ worker.
 
 import asyncio
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -23,6 +24,7 @@ from app.database.kms_keys import KmsKey
 from app.encryption import DEFAULT
 from app.envelope import KeyEncryptionKeys
 from app.errors import NotFoundException
+from app.observation import waited_for_database
 from app.policy.document import Kind, parse_policy
 from app.policy.errors import InvalidPolicy
 from app.policy.principals import Principal
@@ -71,8 +73,10 @@ class CatalogCache:
 
     async def refresh(self, asked: asyncio.Future[Generation] | None = None) -> None:
         """All that is asked for from now on is at least as new as this call, or as that of `ask`."""
+        started = time.perf_counter()
         with translated():
             await (asked or self.ask())
+        waited_for_database(started)
         seen, current = self._seen, self._generations.newest
         if current == seen:
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ import structlog
 from pgvector.psycopg import register_vector_async
 from psycopg import errors
 from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolTimeout, TooManyRequests
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -31,6 +33,8 @@ from app.errors import (
     ServiceUnavailableException,
     ValidationException,
 )
+from app.monitoring.metrics import DATABASE_ERRORS
+from app.observation import waited_for_database
 
 log = structlog.get_logger()
 
@@ -119,14 +123,18 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Commits when the block ends well; every failure of the database leaves it as an error of the API."""
-        with translated():
-            async with self._engine.begin() as connection:
-                try:
-                    yield connection
-                except sqlalchemy.exc.DBAPIError as error:
-                    if isinstance(error.orig, errors.ReadOnlySqlTransaction):
-                        _give_up((await connection.get_raw_connection()).driver_connection)
-                    raise
+        started = time.perf_counter()
+        try:
+            with translated():
+                async with self._engine.begin() as connection:
+                    try:
+                        yield connection
+                    except sqlalchemy.exc.DBAPIError as error:
+                        if isinstance(error.orig, errors.ReadOnlySqlTransaction):
+                            _give_up((await connection.get_raw_connection()).driver_connection)
+                        raise
+        finally:
+            waited_for_database(started)
 
     @asynccontextmanager
     async def connection(self, *, heavy: bool = False) -> AsyncIterator[Connection]:
@@ -136,7 +144,11 @@ class Database:
         """
         async with self._heavy_slots if heavy else _AT_ONCE:
             with translated():
-                connection = await self._lent(autocommit=True)
+                started = time.perf_counter()
+                try:
+                    connection = await self._lent(autocommit=True)
+                finally:
+                    waited_for_database(started)
                 try:
                     yield connection
                 except errors.UndefinedTable as error:
@@ -176,6 +188,7 @@ def translated() -> Iterator[None]:
 
 
 def _answer_to(error: BaseException | None) -> S3VectorsError:
+    DATABASE_ERRORS.labels(_class_of(error)).inc()
     # Without a state the server said nothing: the connection broke, or none was free in time.
     state = getattr(error, "sqlstate", None) or ("08000" if isinstance(error, psycopg.OperationalError) else "")
     answer, message = next(
@@ -191,3 +204,10 @@ def _answer_to(error: BaseException | None) -> S3VectorsError:
 def _detail(error: BaseException | None) -> str:
     """The first line; of data not even that, since it repeats what the user sent."""
     return "" if isinstance(error, psycopg.DataError) else str(error).partition("\n")[0]
+
+
+def _class_of(error: BaseException | None) -> str:
+    """Of its SQLSTATE; a connection that broke has told none."""
+    if isinstance(error, TooManyRequests | PoolTimeout):
+        return "pool"
+    return (getattr(error, "sqlstate", None) or "08")[:2]

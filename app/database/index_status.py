@@ -138,22 +138,32 @@ async def count_tail(connection: Connection, index: Index) -> int:
 
 
 def _sizes(ids: list[int]) -> sa.Select[Any]:
+    return (
+        sa.select(
+            vector_indexes.c.id,
+            estimated_vectors().label("vectors"),
+            sa.func.coalesce(sa.func.pg_table_size(pg_class.c.oid), 0).label("table_bytes"),
+        )
+        .outerjoin(pg_class, pg_class.c.oid == table_oid())
+        .where(vector_indexes.c.id == _any(ids))
+    )
+
+
+pg_class = sa.table("pg_class", *map(sa.column, ("oid", "reltuples", "relpages")), schema="pg_catalog")
+
+
+def table_oid() -> sa.ColumnElement[Any]:
+    """Of the table of an index, for a join of `pg_class`."""
+    return sa.func.to_regclass(sa.func.format("vectors.index_%s", vector_indexes.c.id))
+
+
+def estimated_vectors() -> sa.ColumnElement[int]:
     """Rows a page, as they were when last counted, times the pages of now, which is how the planner estimates too."""
-    pg_class = _view("pg_class", "oid", "reltuples", "relpages")
-    table = sa.func.to_regclass(sa.func.format("vectors.index_%s", vector_indexes.c.id))
     pages = sa.func.pg_relation_size(pg_class.c.oid) / sa.cast(sa.func.current_setting("block_size"), sa.Integer)
     by_pages = pg_class.c.reltuples / pg_class.c.relpages * pages
     by_statistics = sa.func.pg_stat_get_live_tuples(pg_class.c.oid)
     vectors = sa.case((sa.and_(pg_class.c.reltuples > 0, pg_class.c.relpages > 0), by_pages), else_=by_statistics)
-    return (
-        sa.select(
-            vector_indexes.c.id,
-            sa.cast(sa.func.coalesce(vectors, 0), sa.BigInteger).label("vectors"),
-            sa.func.coalesce(sa.func.pg_table_size(pg_class.c.oid), 0).label("table_bytes"),
-        )
-        .outerjoin(pg_class, pg_class.c.oid == table)
-        .where(vector_indexes.c.id == _any(ids))
-    )
+    return sa.cast(sa.func.coalesce(vectors, 0), sa.BigInteger)
 
 
 def _with_progress(of: sa.Table, prefix: str, order: sa.ColumnElement[Any], ids: list[int]) -> sa.Select[Any]:

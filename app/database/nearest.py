@@ -21,6 +21,7 @@ from app.database.strategy import Approximate, Exact, Strategy, choose, more_tho
 from app.database.vector_table import metadata_columns, table_of
 from app.filters.compile import compile_filter, compile_row_filter
 from app.filters.nodes import Node
+from app.observation import current
 from app.shapes import DistanceMetric
 from app.vector_data import Float32Vector
 
@@ -64,10 +65,19 @@ async def nearest(connection: Connection, search: Search, selectivity: Selectivi
 
 
 async def nearest_by(connection: Connection, search: Search, strategy: Strategy) -> list[Any]:
+    observe(search, strategy)
     rows = await _run(connection, search, await statement_by(connection, search, strategy))
     if isinstance(strategy, Exact) or _complete(search, rows):
         return rows
     return await nearest_by(connection, search, more_thorough(strategy))
+
+
+def observe(search: Search, strategy: Strategy) -> None:
+    if (observation := current.get()) is None:
+        return
+    observation.strategies.append(strategy)
+    if isinstance(strategy, Approximate):
+        observation.candidates += strategy.ef_search * len(search.index.graphs)
 
 
 async def statement_by(connection: Connection, search: Search, strategy: Strategy) -> Statement:
@@ -90,6 +100,8 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
     matches = None
     if search.filter is not None and index.graphs:
         matches = await selectivity.matches(connection, index, search.filter)
+        if (observation := current.get()) is not None:
+            observation.matches = matches
     return choose(index.graphs, matches, search.top_k, search.recall_target)
 
 

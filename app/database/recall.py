@@ -55,6 +55,11 @@ class Truth(Struct, frozen=True):
     number: int
     distance: float
 
+    def recall(self, rows: Sequence[Any]) -> float:
+        """Vectors at the same distance are equally right."""
+        found = sum(row.distance <= self.distance for row in rows)
+        return min(1.0, found / self.number) if self.number else 1.0
+
 
 def most_searches(queries: int, ef_search: int) -> int:
     return queries * (2 + len(ladder(ef_search)) + NARROWINGS)
@@ -72,8 +77,8 @@ async def recall_of(
     """With `ef_search` in force; what would reach the target is looked for where that misses it."""
     truths, times = [], []
     for search in searches:
-        rows, milliseconds = await _timed(connection, search, Exact("it is the truth"))
-        truths.append(Truth(len(rows), rows[-1].distance if rows else 0))
+        truth, milliseconds = await _truth(connection, search)
+        truths.append(truth)
         times.append(milliseconds)
         advance()
     measure = partial(_measure, connection, searches, truths, advance)
@@ -100,18 +105,28 @@ def _between(recall: Recall, target: float) -> int | None:
 async def _measure(
     connection: Connection, searches: Sequence[Search], truths: Sequence[Truth], advance: Advance, ef_search: int
 ) -> Measured:
-    """Vectors at the same distance are equally right."""
     recalls, times = [], []
     for search, truth in zip(searches, truths, strict=True):
         rows, milliseconds = await _timed(
             connection, search, Approximate(ef_search, iterative=search.filter is not None)
         )
-        found = sum(row.distance <= truth.distance for row in rows)
-        recalls.append(min(1.0, found / truth.number) if truth.number else 1.0)
+        recalls.append(truth.recall(rows))
         times.append(milliseconds)
         advance()
     margin = MARGIN * stdev(recalls) / len(recalls) ** 0.5 if len(recalls) > 1 else 1.0
     return Measured(ef_search, round(fmean(recalls), 6), round(margin, 6), round(median(times), 3))
+
+
+async def recall_in_force(connection: Connection, search: Search) -> float:
+    """Of one search without a filter, as it is run for clients."""
+    truth, _ = await _truth(connection, search)
+    strategy = choose(search.index.graphs, None, search.top_k, search.recall_target)
+    return truth.recall(await nearest_by(connection, search, strategy))
+
+
+async def _truth(connection: Connection, search: Search) -> tuple[Truth, float]:
+    rows, milliseconds = await _timed(connection, search, Exact("it is the truth"))
+    return Truth(len(rows), rows[-1].distance if rows else 0), milliseconds
 
 
 async def _timed(connection: Connection, search: Search, strategy: Strategy) -> tuple[list[Any], float]:

@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, route
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
 
 from app.monitoring.health import Health
 
@@ -14,7 +16,7 @@ METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 FRESH = {"cache-control": "no-store"}
 
 
-def create_app(health: Health, lifespan: Lifespan) -> Litestar:
+def create_app(health: Health, registry: Collector, lifespan: Lifespan) -> Litestar:
     @route("/livez", http_method=METHODS, sync_to_thread=False)
     def livez() -> Response[dict[str, Any]]:
         return _answer({"alive": health.is_alive}, is_well=health.is_alive)
@@ -27,7 +29,11 @@ def create_app(health: Health, lifespan: Lifespan) -> Litestar:
     def startupz() -> Response[dict[str, Any]]:
         return _answer({"started": health.has_started}, is_well=health.has_started)
 
-    return Litestar([livez, readyz, startupz], lifespan=[lifespan], openapi_config=None, logging_config=None)
+    @route("/metrics", http_method=METHODS, sync_to_thread=False)
+    def metrics() -> Response[bytes]:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=FRESH)
+
+    return Litestar([livez, readyz, startupz, metrics], lifespan=[lifespan], openapi_config=None, logging_config=None)
 
 
 def _answer(body: dict[str, Any], *, is_well: bool) -> Response[dict[str, Any]]:

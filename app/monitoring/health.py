@@ -1,5 +1,6 @@
 """Whether this server can serve, and whether it should be asked to: all that its endpoints answer is kept here."""
 
+import asyncio
 from typing import Any, Protocol
 
 NOT_KNOWN = "not known yet"
@@ -16,6 +17,8 @@ class Supervised(Protocol):
     """The worker processes, as whoever begins and ends them sees them."""
 
     is_draining: bool
+    deaths: int
+    """How often one has ended and was begun again."""
 
     @property
     def up(self) -> tuple[int, int]:
@@ -46,11 +49,13 @@ class Health:
     def __init__(self, workers: Supervised) -> None:
         self._workers = workers
         self._checks = {name: Check() for name in CHECKS}
-        self._has_been_ready = False
+        self.started = asyncio.Event()
+        """When it was ready for the first time."""
 
     def see(self, check: str, problem: str | None) -> None:
         self._checks[check].see(problem)
-        self._has_been_ready = self._has_been_ready or self.is_ready
+        if self.is_ready:
+            self.started.set()
 
     @property
     def is_alive(self) -> bool:
@@ -59,7 +64,7 @@ class Health:
 
     @property
     def has_started(self) -> bool:
-        return self._has_been_ready
+        return self.started.is_set()
 
     @property
     def is_ready(self) -> bool:

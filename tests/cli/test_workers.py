@@ -27,7 +27,15 @@ def server(data_dir: Path, own_database_url: str) -> Iterator[ServerProcess]:
 
 def workers_of(server: ServerProcess) -> set[int]:
     children = children_of(server.process.pid)
-    return {child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()}
+    return {child for child in children if "spawn_main" in command_of(child)}
+
+
+def command_of(pid: int) -> str:
+    """Nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def two_workers(server: ServerProcess, but: set[int]) -> set[int]:

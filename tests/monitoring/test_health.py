@@ -10,6 +10,7 @@ class Fleet(Struct):
     """Workers that do what a test says."""
 
     is_draining: bool = False
+    deaths: int = 0
     up: tuple[int, int] = (2, 2)
     silent_seconds: float = 0
 

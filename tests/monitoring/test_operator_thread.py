@@ -1,52 +1,18 @@
 """The operator's port of the real server."""
 
-import json
 import os
 import signal
 import socket
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.cli.test_serve import only_line, status
 from tests.cli.test_workers import two_workers
-from tests.server_process import ServerProcess, free_port, running
-
-
-class OperatedServer:
-    def __init__(self, process: ServerProcess, port: int) -> None:
-        self.process = process
-        self.url = f"http://127.0.0.1:{port}"
-
-    def ask(self, path: str) -> tuple[int, Any]:
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own server
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-    def wait_until(self, path: str, expected: int) -> Any:
-        """Of a server that has said that it is there."""
-        while (answer := self.ask(path))[0] != expected:
-            time.sleep(0.05)
-        return answer[1]
-
-
-@contextmanager
-def operated(data_dir: Path, database_url: str, **settings: str) -> Iterator[OperatedServer]:
-    port = free_port()
-    settings |= {"DATABASE_URL": database_url, "OPERATOR_PORT": str(port)}
-    with running("--data-dir", str(data_dir), "--workers", "2", **settings) as process:
-        assert f"Health and metrics: http://127.0.0.1:{port}/readyz" in process.wait_until_ready()
-        yield OperatedServer(process, port)
+from tests.monitoring.operated_server import OperatedServer, operated
+from tests.server_process import running
 
 
 @pytest.fixture
