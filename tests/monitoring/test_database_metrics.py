@@ -20,7 +20,7 @@ async def read(database: Database, *, per_index: bool = False) -> Figures:
 
 
 async def analyzed(database: Database, index: Index) -> None:
-    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as connection:
         await connection.execute(f"VACUUM (ANALYZE) vectors.index_{index.id}".encode())
         await connection.execute("SELECT pg_stat_force_next_flush()")
 
@@ -93,13 +93,13 @@ async def test_names_are_told_only_where_the_operator_wants_them(library: Librar
     assert figures("one_index_table_bytes", **named) == figures("table_bytes")
 
 
-async def test_what_cannot_be_read_stays_as_it_was(library: Library, database: Database) -> None:
+async def test_what_cannot_be_read_stays_as_it_was(library: Library, database: Database, own_database_url: str) -> None:
     index = await library.create_index(8)
     await store(database, index, clustered(300, 8))
     await analyzed(database, index)
     metrics = DatabaseMetrics(database, per_index=False)
     await metrics.read()
-    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as connection:
         await connection.execute("ALTER TABLE s3_vectors.hnsw_graphs RENAME TO gone")
     await metrics.read()
     figures = collected(metrics)
