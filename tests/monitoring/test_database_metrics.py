@@ -20,7 +20,7 @@ async def read(database: Database, *, per_index: bool = False) -> Figures:
 
 
 async def analyzed(database: Database, index: Index) -> None:
-    async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
         await connection.execute(f"VACUUM (ANALYZE) vectors.index_{index.id}".encode())
         await connection.execute("SELECT pg_stat_force_next_flush()")
 
