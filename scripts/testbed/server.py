@@ -118,7 +118,8 @@ class Server:
             except ConnectionRefusedError:
                 time.sleep(0.1)
             except ApiError as error:
-                raise ServerError(f"The server does not answer as it should: {error}") from error
+                if not isinstance(error.__cause__, ConnectionError):  # it looks first whether its port is free
+                    raise ServerError(f"The server does not answer as it should: {error}") from error
             else:
                 return
         raise ServerError(f"The server did not start: {(self.last_words or ['it printed nothing'])[-1]}")
@@ -153,7 +154,8 @@ class Server:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Without the developer's own settings; empty ones count as absent."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(variable(""))}
-    return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in settings.items()}
+    given = {"OPERATOR_PORT": "off", **settings}
+    return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in given.items()}
 
 
 def free_port() -> int:
