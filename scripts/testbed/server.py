@@ -118,7 +118,8 @@ class Server:
             except ConnectionRefusedError:
                 time.sleep(0.1)
             except ApiError as error:
-                raise ServerError(f"The server does not answer as it should: {error}") from error
+                if not isinstance(error.__cause__, ConnectionError):  # it looks first whether its port is free
+                    raise ServerError(f"The server does not answer as it should: {error}") from error
             else:
                 return
         raise ServerError(f"The server did not start: {(self.last_words or ['it printed nothing'])[-1]}")

@@ -1,11 +1,17 @@
 """PostgreSQL takes too long or says no: time limits, deadlocks, and more requests than connections."""
 
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+
 import psycopg
 
 from scripts.fault_injection.crowd import ask_at_once
 from scripts.fault_injection.deployment import Deployment, until
 from scripts.fault_injection.slow_index import SLOW, put, query, slow_index
 from scripts.fault_injection.trial import Trial
+from scripts.testbed.api import HOST
+from scripts.testbed.server import free_port
 
 WAITING_SECONDS = 20
 RECOVERY_SECONDS = 15
@@ -16,10 +22,14 @@ SERVED, TIMED_OUT, UNAVAILABLE = "200", "RequestTimeoutException", "ServiceUnava
 
 def pool_exhausted(trial: Trial) -> None:
     """Queries that cannot go on take every connection of a small pool, and many more wait for one."""
-    with slow_index(trial, POOL_SIZE="2", WORKERS="2") as deployment:
+    port = free_port()
+    with slow_index(trial, POOL_SIZE="2", WORKERS="2", OPERATOR_PORT=str(port)) as deployment:
         with trial.load(deployment.api) as load:
             with deployment.locked(SLOW):
                 crowd = ask_at_once(deployment.api, CROWD, "QueryVectors", query, ANSWER_SECONDS)
+                until(lambda: deployment.waiting() > 0, WAITING_SECONDS)
+                alive = _status(port, "/livez")
+                trial.judge("the server still says that it lives", alive == HTTPStatus.OK, alive)
                 told = crowd.types()
             trial.judge(f"all {CROWD} are told within {ANSWER_SECONDS} s", not crowd.faults(), crowd.faults()[:3])
             trial.note(", ".join(f"{times} x {what}" for what, times in told.items()))
@@ -75,3 +85,13 @@ def deadlock(trial: Trial) -> None:
             trial.judge("PostgreSQL finds a deadlock, or this would prove nothing", found)
             trial.recovers(load, RECOVERY_SECONDS)
         trial.judge_leaks(deployment.cluster)
+
+
+def _status(port: int, path: str) -> int | str:
+    """Of an operator endpoint."""
+    with closing(HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)) as connection:
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, HTTPException) as error:
+            return f"{type(error).__name__}: {error}"

@@ -9,7 +9,8 @@ from scripts.fault_injection.proxy import Proxy, proxied
 from scripts.fault_injection.trial import Trial
 
 DELAY_SECONDS = 0.5
-STATEMENT_SECONDS = 5
+# What the server is given for a statement, and for a whole request.
+SETTINGS = {"STATEMENT_TIMEOUT_SECONDS": "5", "REQUEST_TIMEOUT_SECONDS": "10"}
 ANSWER_SECONDS = 30
 DATABASE_SECONDS = 30
 # In the parameters of PutVectors, and of nothing else.
@@ -27,8 +28,7 @@ def _linked(trial: Trial) -> Iterator[tuple[Deployment, Proxy]]:
             proxies.append(stack.enter_context(proxied(cluster.port)))
             return cluster.url(proxies[0].port)
 
-        settings = {"STATEMENT_TIMEOUT_SECONDS": str(STATEMENT_SECONDS)}
-        deployment = stack.enter_context(trial.deployed(settings, database_url=through))
+        deployment = stack.enter_context(trial.deployed(SETTINGS, database_url=through))
         yield deployment, proxies[0]
 
 
@@ -74,8 +74,7 @@ def link_half_open(trial: Trial) -> None:
 
 def database_frozen(trial: Trial) -> None:
     """PostgreSQL stands still, connected as it is (SIGSTOP): clients are told in time, and served when it goes on."""
-    settings = {"STATEMENT_TIMEOUT_SECONDS": str(STATEMENT_SECONDS)}
-    with trial.deployed(settings) as deployment:
+    with trial.deployed(SETTINGS) as deployment:
         with trial.load(deployment.api) as load:
             for _ in trial.times(2, 1):
                 load.wait_for(20)
