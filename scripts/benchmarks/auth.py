@@ -28,6 +28,7 @@ from rich.table import Table
 from app import sigv4
 from app.access_keys import AccessKey, account_key, new_account_key, new_secret, seal_secret
 from app.arns import Account, IndexArn, VectorBucketArn
+from app.arrivals import Arrivals
 from app.asgi import Application, Message, Receive, Scope, Send
 from app.audit import Event
 from app.authentication import Authentication
@@ -40,6 +41,7 @@ from app.database.engine import Database
 from app.database.last_use import LastUse
 from app.encryption import DEFAULT
 from app.envelope import KeyEncryptionKeys, new_key
+from app.failed_authentication import FailedAuthentication
 from app.policy.principals import root_user
 
 REGION = "us-east-1"
@@ -92,6 +94,9 @@ async def measure(url: str, requests: int, statements: int, clients: int) -> dic
         not_served=frozenset(),
         cache=cache,
         last_use=LastUse(database),
+        arrivals=Arrivals(),
+        failures=FailedAuthentication(),
+        rate_limits=None,
         region=REGION,
         skew=timedelta(hours=1),
         trusted_proxies=(),

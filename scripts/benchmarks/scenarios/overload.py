@@ -6,19 +6,18 @@ Heavy ones are pages of ListVectors with data and metadata: of PostgreSQL a hund
 from contextlib import closing
 from threading import Event
 
-from scripts.benchmarks.errors import BenchError
-from scripts.benchmarks.side_by_side import Job, side_by_side
-
 from scripts.benchmarks.measuring import Measurement, ask_each_once
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.vector_index import VectorIndex
+from scripts.testbed.errors import ScriptError
+from scripts.testbed.side_by_side import Job, side_by_side
 
 HEAVY_CLIENTS = 64
 PAGE = 1_000
 TOP_K = 10
 
 
-class NotIdle(BenchError):
+class NotIdle(ScriptError):
     """Nothing was asked."""
 
 
