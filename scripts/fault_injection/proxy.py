@@ -67,6 +67,7 @@ class Proxy:
         self._refusing = False
         self._doom: re.Pattern[bytes] | None = None
         self._links: set[Link] = set()
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
 
@@ -114,8 +115,11 @@ class Proxy:
 
     def start(self) -> None:
         self._thread.start()
-        server = self._call(asyncio.start_server(self._connected, HOST, 0))
-        self.port = server.sockets[0].getsockname()[1]
+        self._call(self._listen())
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connected, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         self.cut()
@@ -125,6 +129,8 @@ class Proxy:
         self._loop.close()
 
     async def _ended(self) -> None:
+        if self._server is not None:
+            self._server.close()
         async with asyncio.timeout(ENDING_SECONDS):
             while self._links:  # noqa: ASYNC110 - each ends by itself
                 await asyncio.sleep(POLL_SECONDS)
