@@ -5,7 +5,7 @@ import hmac
 import re
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from msgspec import Struct
@@ -48,6 +48,16 @@ class SignedRequest(Struct, frozen=True, dict=True):
             by_name.setdefault(name.decode("latin-1"), []).append(value)
         return by_name
 
+    @cached_property
+    def canonical_path(self) -> bytes:
+        """Raises ValidationException."""
+        return canonical_path(self.raw_path)
+
+    @cached_property
+    def canonical_query(self) -> bytes:
+        """Raises ValidationException."""
+        return canonical_query(self.query)
+
     def values(self, name: str) -> list[bytes]:
         return self._by_name.get(name, [])
 
@@ -83,8 +93,7 @@ def parse_authorization(
     request: SignedRequest, *, regions: Container[str], service: str = "s3vectors", now: datetime, skew: timedelta
 ) -> Authorization:
     """Refuses all that can be refused before a key is looked up or a body read, in AWS's order and words."""
-    canonical_path(request.raw_path)
-    canonical_query(request.query)
+    _ = request.canonical_path, request.canonical_query
     parameters = _parameters(_authorization_header(request))
     date_header = "x-amz-date" if request.values("x-amz-date") else "date"
     timestamp = request.value(date_header) or ""
@@ -119,7 +128,7 @@ def verify(request: SignedRequest, authorization: Authorization, secret_key: str
 
 
 def canonical_request(request: SignedRequest, signed_headers: Sequence[str], payload_hash: str) -> bytes:
-    lines = [request.method.encode(), canonical_path(request.raw_path), canonical_query(request.query)]
+    lines = [request.method.encode(), request.canonical_path, request.canonical_query]
     for name in signed_headers:
         values = b",".join(b" ".join(value.split()) for value in request.values(name))
         lines.append(name.encode("latin-1") + b":" + values)
@@ -132,8 +141,14 @@ def string_to_sign(authorization: Authorization, canonical_request: bytes) -> st
 
 
 def signing_key(secret_key: str, credential: Credential) -> bytes:
+    return _derived_key(secret_key, credential.date, credential.region, credential.service, credential.terminator)
+
+
+@lru_cache(maxsize=1024)
+def _derived_key(secret_key: str, *scope: str) -> bytes:
+    """Good for a day, as clients keep it too: four of the five HMACs of a request."""
     key = f"AWS4{secret_key}".encode()
-    for part in (credential.date, credential.region, credential.service, credential.terminator):
+    for part in scope:
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
