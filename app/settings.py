@@ -72,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_log: Annotated[str, Meta(description="a path, `stdout` or `off`")] = ""
     log_level: LogLevel = "info"
     log_format: LogFormat = "console"
+    slow_query_milliseconds: Annotated[int, Meta(ge=0, description="a number of milliseconds, 0 or more")] = 0
     views: Annotated[bool, Meta(description="on or off")] = True
     pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
     recall_target: Annotated[float, Meta(ge=0.5, le=0.999, description="a share, 0.5 to 0.999")] = 0.98

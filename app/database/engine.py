@@ -77,7 +77,10 @@ class Database:
         self.pool = Pool(
             self.url,
             connection_class=Connection,
-            kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},
+            kwargs={
+                "options": _SESSION.format(timeout=statement_timeout_seconds),
+                "fallback_application_name": "pgs3vectors",
+            },
             min_size=1,
             max_size=pool_size,
             max_waiting=pool_size * WAITING_PER_CONNECTION,

@@ -41,7 +41,8 @@ async def explanation_of(connection: Connection, search: Search, *, analyze: boo
     rows = await connection.run(explaining, search.query, prepare=False)
     plan = rows[0][0] if as_json else [row[0] for row in rows]
     sql, parameters = numbered(Statement(statement.text, {**statement.values, **search.query}))
-    return Explanation(strategy, matches, sql, parameters, _with_short_vectors(plan))
+    shown = {place: _shown(value) for place, value in parameters.items()}
+    return Explanation(strategy, matches, sql, shown, _with_short_vectors(plan))
 
 
 def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
@@ -53,7 +54,7 @@ def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
         return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
 
     sql = _PLACEHOLDER.sub(place, statement.text)
-    return sql, {place: _shown(statement.values[name]) for name, place in places.items()}
+    return sql, {place: statement.values[name] for name, place in places.items()}
 
 
 def _shown(value: Any) -> Any:
