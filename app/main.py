@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> Application:
         audit_log=server.audit_log,
         request_log=request_log(settings),
         slow_queries=SlowQueries(settings.slow_query_milliseconds),
+        tracing=server.tracing,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,5 +1,6 @@
 """What is observed of a request on its way, by stations that know nothing of each other: for metrics and logs."""
 
+import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -16,10 +17,25 @@ class SlowStatement(Struct, frozen=True):
     backend_pid: int
 
 
+class Wait(Struct, frozen=True):
+    """For the database; kept where requests are traced."""
+
+    what: str
+    since: float
+    seconds: float
+    text: str = ""
+    """Of a statement."""
+    error: str = ""
+
+
 class Observation(Struct):
     slow_seconds: float = inf
     """From so long on a statement is kept for the slow-query log."""
     slowest: SlowStatement | None = None
+    waits: list[Wait] | None = None
+    """In the order in which they ended; None where nobody traces."""
+    started: float = 0
+    """By time.perf_counter, as all that follows."""
     status: int = 0
     """Of the answer; 0 as long as there is none."""
     seconds: float = 0
@@ -39,10 +55,14 @@ current: ContextVar[Observation | None] = ContextVar("observation", default=None
 """Of the request whose task this is; None in the background and on the command line."""
 
 
-def waited_for_database(since: float) -> None:
+def waited_for_database(since: float, what: str) -> None:
     """`since` is of time.perf_counter."""
-    if (observation := current.get()) is not None:
-        observation.database_seconds += time.perf_counter() - since
+    if (observation := current.get()) is None:
+        return
+    seconds = time.perf_counter() - since
+    observation.database_seconds += seconds
+    if observation.waits is not None:
+        observation.waits.append(Wait(what, since, seconds, error=_failure()))
 
 
 def ran_statement(text: str, values: Mapping[str, Any], since: float, backend_pid: int) -> None:
@@ -51,5 +71,12 @@ def ran_statement(text: str, values: Mapping[str, Any], since: float, backend_pi
         return
     seconds = time.perf_counter() - since
     observation.database_seconds += seconds
+    if observation.waits is not None:
+        observation.waits.append(Wait("statement", since, seconds, text, _failure()))
     if seconds >= observation.slow_seconds and (observation.slowest is None or seconds > observation.slowest.seconds):
         observation.slowest = SlowStatement(seconds, text, values, backend_pid)
+
+
+def _failure() -> str:
+    """Of what is told in a `finally`; by its type, since messages repeat what was sent."""
+    return "" if (error := sys.exception()) is None else type(error).__name__

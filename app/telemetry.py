@@ -1,4 +1,4 @@
-"""A request id on every answer; of every request a log line and figures, and an audit record of those that need one."""
+"""A request id on every answer; of every request a log line, figures, spans; an audit record of those that need it."""
 
 import time
 
@@ -12,6 +12,7 @@ from app.observation import Observation, current
 from app.rendering import as_s3_vectors_error, render
 from app.request_log import RequestLog, line_of
 from app.slow_queries import SlowQueries
+from app.tracing import Tracing
 
 
 class Telemetry(Struct, frozen=True):
@@ -22,10 +23,13 @@ class Telemetry(Struct, frozen=True):
     audit_log: AuditLog
     request_log: RequestLog
     slow_queries: SlowQueries
+    tracing: Tracing | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, event = time.perf_counter(), Event(region=self.region)
-        observation = Observation(slow_seconds=self.slow_queries.seconds)
+        event = Event(region=self.region)
+        observation = Observation(started=time.perf_counter(), slow_seconds=self.slow_queries.seconds)
+        if self.tracing is not None:
+            observation.waits = []
         scope.setdefault("state", {})["event"] = event
 
         async def counted() -> Message:
@@ -53,7 +57,7 @@ class Telemetry(Struct, frozen=True):
         finally:
             in_flight.number -= 1
             current.reset(before)
-        observation.seconds = time.perf_counter() - started
+        observation.seconds = time.perf_counter() - observation.started
         self._tell(scope, event, observation)
 
     def _tell(self, scope: Scope, event: Event, observation: Observation) -> None:
@@ -62,5 +66,7 @@ class Telemetry(Struct, frozen=True):
             self.request_log.write(line_of(event, observation, scope))
         if observation.slowest is not None:
             self.slow_queries.tell(event, observation)
+        if self.tracing is not None:
+            self.tracing.tell(event, observation, scope)
         if event.is_recorded:
             self.audit_log.write(record(event))

@@ -137,7 +137,7 @@ class Database:
                             _give_up((await connection.get_raw_connection()).driver_connection)
                         raise
         finally:
-            waited_for_database(started)
+            waited_for_database(started, "transaction")
 
     @asynccontextmanager
     async def connection(self, *, heavy: bool = False) -> AsyncIterator[Connection]:
@@ -151,7 +151,7 @@ class Database:
                 try:
                     connection = await self._lent(autocommit=True)
                 finally:
-                    waited_for_database(started)
+                    waited_for_database(started, "pool")
                 try:
                     yield connection
                 except errors.UndefinedTable as error:

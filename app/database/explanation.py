@@ -46,15 +46,20 @@ async def explanation_of(connection: Connection, search: Search, *, analyze: boo
 
 
 def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
-    """With parameters as PostgreSQL's logs and statistics show them: $1, $2, ... in the order of the text."""
+    """The text, and values by place."""
+    sql, places = numbered_text(statement.text)
+    return sql, {place: statement.values[name] for name, place in places.items()}
+
+
+def numbered_text(text: str) -> tuple[str, dict[str, str]]:
+    """With parameters as PostgreSQL's logs and statistics show them, $1, $2, ..., and their places in it by name."""
     places: dict[str, str] = {}
 
     def place(match: re.Match[str]) -> str:
         name = match[1]
         return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
 
-    sql = _PLACEHOLDER.sub(place, statement.text)
-    return sql, {place: statement.values[name] for name, place in places.items()}
+    return _PLACEHOLDER.sub(place, text), places
 
 
 def _shown(value: Any) -> Any:
