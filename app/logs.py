@@ -5,7 +5,7 @@ import sys
 from typing import Any, Literal
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 from app.settings import Settings
 
@@ -22,13 +22,27 @@ def configure_logs(settings: Settings) -> None:
     )
 
 
+def escaped(text: str) -> str:
+    """What comes from outside, for a terminal: no control characters, and none that only look like others."""
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def escape_values(_: Any, __: str, fields: EventDict) -> EventDict:
+    """JSON does so by itself; tracebacks have lines, and are ours."""
+    for name, value in fields.items():
+        if isinstance(value, str) and name not in {"exception", "stack"}:
+            fields[name] = escaped(value)
+    return fields
+
+
 def renderers(form: Format) -> list[Processor]:
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # The default formatter would print the local variables of every frame, secrets among them.
-    return [
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    ]
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [escape_values, console]
 
 
 def server_logs(form: Format) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from app.failed_authentication import FailedAuthentication
 from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
 from app.rate_limits import TokenBuckets
 from app.rendering import litestar_response
+from app.request_log import request_log
 from app.server import Server
 from app.settings import Settings
+from app.slow_queries import SlowQueries
 from app.telemetry import Telemetry
 from app.wire import Route
 
@@ -77,6 +79,9 @@ def create_app(settings: Settings) -> Application:
         Deadline(authentication, settings.request_timeout_seconds),
         region=settings.region,
         audit_log=server.audit_log,
+        request_log=request_log(settings),
+        slow_queries=SlowQueries(settings.slow_query_milliseconds),
+        tracing=server.tracing,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@ from app.key_encryption_key import key_encryption_keys
 from app.monitoring.worker_gauges import tell_gauges
 from app.page_tokens import PageTokens
 from app.settings import Settings
+from app.tracing import open_tracing
 
 
 class Server:
@@ -35,6 +36,7 @@ class Server:
         self.keys = key_encryption_keys(settings)
         self.cache = CatalogCache(self.database, self.keys, root_access_key(settings))
         self.audit_log = open_audit_log(settings.audit_log, settings.data_dir)
+        self.tracing = open_tracing(settings)
         self.selectivity = Selectivity()
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
@@ -65,3 +67,5 @@ class Server:
             await self.cache.close()
             await self.database.close()
             self.audit_log.close()
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)

@@ -19,7 +19,7 @@ PREFIX = "PGS3VECTORS_"
 SECRETS = {"database_url", "root_secret_access_key", "key_encryption_key", "key_encryption_key_command"}
 MAX_PORT = 65535
 SWITCH = {"on": True, "off": False}
-SWITCHES = {"views", "public_bucket_policies", "metrics_per_index"}
+SWITCHES = {"views", "public_bucket_policies", "metrics_per_index", "traces"}
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")]
 LogFormat = Annotated[Literal["console", "json"], Meta(description="console or json")]
@@ -72,6 +72,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_log: Annotated[str, Meta(description="a path, `stdout` or `off`")] = ""
     log_level: LogLevel = "info"
     log_format: LogFormat = "console"
+    slow_query_milliseconds: Annotated[int, Meta(ge=0, description="a number of milliseconds, 0 or more")] = 0
+    traces: Annotated[bool, Meta(description="on or off")] = False
     views: Annotated[bool, Meta(description="on or off")] = True
     pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
     recall_target: Annotated[float, Meta(ge=0.5, le=0.999, description="a share, 0.5 to 0.999")] = 0.98

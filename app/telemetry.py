@@ -1,20 +1,18 @@
-"""A request id on every answer; of every request a log line and figures, and an audit record of those that need one."""
+"""A request id on every answer; of every request a log line, figures, spans; an audit record of those that need it."""
 
 import time
 
-import structlog
 from msgspec import Struct
 
 from app.asgi import Application, Message, Receive, Scope, Send, respond
 from app.audit import Event, record
 from app.audit_log import AuditLog
-from app.monitoring import metrics
+from app.monitoring.metrics import count_request, in_flight
 from app.observation import Observation, current
 from app.rendering import as_s3_vectors_error, render
-
-log = structlog.get_logger()
-
-MAX_LOGGED_PATH = 200
+from app.request_log import RequestLog, line_of
+from app.slow_queries import SlowQueries
+from app.tracing import Tracing
 
 
 class Telemetry(Struct, frozen=True):
@@ -23,35 +21,52 @@ class Telemetry(Struct, frozen=True):
     stations: Application
     region: str
     audit_log: AuditLog
+    request_log: RequestLog
+    slow_queries: SlowQueries
+    tracing: Tracing | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, event, status = time.perf_counter(), Event(region=self.region), 0
+        event = Event(region=self.region)
+        observation = Observation(started=time.perf_counter(), slow_seconds=self.slow_queries.seconds)
+        if self.tracing is not None:
+            observation.waits = []
         scope.setdefault("state", {})["event"] = event
-        observation = Observation()
-        before = current.set(observation)
+
+        async def counted() -> Message:
+            message = await receive()
+            observation.received_bytes += len(message.get("body", b""))
+            return message
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                observation.status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-amzn-requestid", event.request_id.encode())]
+            else:
+                observation.sent_bytes += len(message.get("body", b""))
             await send(message)
 
-        metrics.in_flight.number += 1
-        method, path = scope["method"], scope["raw_path"][:MAX_LOGGED_PATH].decode("latin-1")
+        before = current.set(observation)
+        in_flight.number += 1
         try:
-            await self.stations(scope, receive, send_with_id)
+            await self.stations(scope, counted, send_with_id)
         except Exception as error:  # noqa: BLE001 - the last station answers everything
             answer = render(as_s3_vectors_error(error), event)
-            if status == 0:
+            if observation.status == 0:
                 headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
                 await respond(send_with_id, answer.status_code, headers, answer.body)
         finally:
-            metrics.in_flight.number -= 1
+            in_flight.number -= 1
             current.reset(before)
-        seconds = time.perf_counter() - started
-        metrics.count_request(event, observation, status, seconds)
-        milliseconds = round(seconds * 1000, 2)
-        log.info("request", id=event.request_id, method=method, path=path, status=status, ms=milliseconds)
+        observation.seconds = time.perf_counter() - observation.started
+        self._tell(scope, event, observation)
+
+    def _tell(self, scope: Scope, event: Event, observation: Observation) -> None:
+        count_request(event, observation)
+        if self.request_log.is_on:
+            self.request_log.write(line_of(event, observation, scope))
+        if observation.slowest is not None:
+            self.slow_queries.tell(event, observation)
+        if self.tracing is not None:
+            self.tracing.tell(event, observation, scope)
         if event.is_recorded:
             self.audit_log.write(record(event))

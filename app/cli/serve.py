@@ -23,6 +23,7 @@ from app.logs import configure_logs
 from app.monitoring.operator_thread import OperatorThread
 from app.monitoring.shared_folder import shared_folder
 from app.settings import InvalidSetting, Settings, variable
+from app.tracing import check_installed
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ def serve(
     """
     export(host=host, port=port, data_dir=data_dir, workers=workers)
     settings = Settings.from_environment(os.environ)
+    check_installed(settings)
     configure_logs(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the workers are supervised
     with listening(settings) as (listeners, operators), shared_folder() as counted, database(settings) as url:

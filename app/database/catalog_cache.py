@@ -76,7 +76,7 @@ class CatalogCache:
         started = time.perf_counter()
         with translated():
             await (asked or self.ask())
-        waited_for_database(started)
+        waited_for_database(started, "generation")
         seen, current = self._seen, self._generations.newest
         if current == seen:
             return

@@ -10,7 +10,7 @@ from psycopg import errors
 from psycopg.rows import namedtuple_row
 
 from app.database.statements import Statement
-from app.observation import waited_for_database
+from app.observation import ran_statement
 
 # psycopg keeps as many prepared statements for each connection; PostgreSQL pays for each with some 20 KB.
 PREPARED_STATEMENTS = 200
@@ -40,15 +40,15 @@ class Connection(psycopg.AsyncConnection[Any]):
         A statement that is not prepared is planned for its values, as one with a filter must be: a cached plan took
         245 ms for a filter that a plan of its own answers in 5 ms.
         """
-        started = time.perf_counter()
+        started, values = time.perf_counter(), {**statement.values, **(values or {})}
         try:
             cursor = self.cursor(binary=True, row_factory=namedtuple_row)
-            await cursor.execute(statement.text, {**statement.values, **(values or {})}, prepare=prepare)
+            await cursor.execute(statement.text, values, prepare=prepare)
             if self._unreplicated:
                 self._give_up("The write may not be on the standby")
             return await cursor.fetchall() if cursor.description else []
         finally:
-            waited_for_database(started)
+            ran_statement(statement.text, values, started, self.pgconn.backend_pid)
 
     async def write(self, statement: Statement, values: Mapping[str, Any]) -> None:
         """Again where it was chosen to end a deadlock, which left nothing of it."""

@@ -77,7 +77,10 @@ class Database:
         self.pool = Pool(
             self.url,
             connection_class=Connection,
-            kwargs={"options": _SESSION.format(timeout=statement_timeout_seconds)},
+            kwargs={
+                "options": _SESSION.format(timeout=statement_timeout_seconds),
+                "fallback_application_name": "pgs3vectors",
+            },
             min_size=1,
             max_size=pool_size,
             max_waiting=pool_size * WAITING_PER_CONNECTION,
@@ -134,7 +137,7 @@ class Database:
                             _give_up((await connection.get_raw_connection()).driver_connection)
                         raise
         finally:
-            waited_for_database(started)
+            waited_for_database(started, "transaction")
 
     @asynccontextmanager
     async def connection(self, *, heavy: bool = False) -> AsyncIterator[Connection]:
@@ -148,7 +151,7 @@ class Database:
                 try:
                     connection = await self._lent(autocommit=True)
                 finally:
-                    waited_for_database(started)
+                    waited_for_database(started, "pool")
                 try:
                     yield connection
                 except errors.UndefinedTable as error:

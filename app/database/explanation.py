@@ -41,19 +41,25 @@ async def explanation_of(connection: Connection, search: Search, *, analyze: boo
     rows = await connection.run(explaining, search.query, prepare=False)
     plan = rows[0][0] if as_json else [row[0] for row in rows]
     sql, parameters = numbered(Statement(statement.text, {**statement.values, **search.query}))
-    return Explanation(strategy, matches, sql, parameters, _with_short_vectors(plan))
+    shown = {place: _shown(value) for place, value in parameters.items()}
+    return Explanation(strategy, matches, sql, shown, _with_short_vectors(plan))
 
 
 def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
-    """With parameters as PostgreSQL's logs and statistics show them: $1, $2, ... in the order of the text."""
+    """The text, and values by place."""
+    sql, places = numbered_text(statement.text)
+    return sql, {place: statement.values[name] for name, place in places.items()}
+
+
+def numbered_text(text: str) -> tuple[str, dict[str, str]]:
+    """With parameters as PostgreSQL's logs and statistics show them, $1, $2, ..., and their places in it by name."""
     places: dict[str, str] = {}
 
     def place(match: re.Match[str]) -> str:
         name = match[1]
         return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
 
-    sql = _PLACEHOLDER.sub(place, statement.text)
-    return sql, {place: _shown(statement.values[name]) for name, place in places.items()}
+    return _PLACEHOLDER.sub(place, text), places
 
 
 def _shown(value: Any) -> Any:

@@ -61,6 +61,7 @@ DATABASE_ERRORS = Counter(
     "Failures of PostgreSQL by class of SQLSTATE, or `pool` where none was free.",
     ["sqlstate_class"],
 )
+SLOW_QUERIES = Counter("pgs3vectors_slow_queries", "Requests with a statement that the operator calls slow.")
 AUDIT_LOST = Counter("pgs3vectors_audit_records_lost", "Audit records that could not be written.")
 
 POOL_CONNECTIONS = Gauge(
@@ -96,10 +97,10 @@ _searches = _found(SEARCHES)
 _completed = _found(COMPLETED)
 
 
-def count_request(event: Event, observation: Observation, status: int, seconds: float) -> None:
+def count_request(event: Event, observation: Observation) -> None:
     operation = event.name or UNKNOWN
     if not isinstance(event.error, SignatureError):  # those of strangers are quick, and would hide slow ones
-        _duration(operation).observe(seconds)
+        _duration(operation).observe(observation.seconds)
     if observation.database_seconds:
         _database_seconds(operation).inc(observation.database_seconds)
     if vectors := event.vectors:
@@ -109,7 +110,7 @@ def count_request(event: Event, observation: Observation, status: int, seconds: 
     if event.error is not None:
         _count_refusal(event)
     # The last, so that whoever sees it sees all of the request.
-    _requests(operation, status, "" if event.error is None else type(event.error).__name__).inc()
+    _requests(operation, observation.status, "" if event.error is None else type(event.error).__name__).inc()
 
 
 def _count_search(observation: Observation) -> None:
