@@ -1,6 +1,7 @@
 """Every quota of the API by name; those that shapes carry (lengths, ranges) stand in the shapes themselves.
 
-Sources: the service model, and the user guide's page s3-vectors-limitations.html; `MAX_FILTER_*` are our own bounds.
+Sources: the service model, and the user guide's page s3-vectors-limitations.html; `MAX_CLASSIC_FILTER_CONSTRAINTS` and
+`MAX_FILTER_DEPTH` are our own bounds.
 """
 
 MAX_REQUEST_BODY_BYTES = 20 * 1024 * 1024
@@ -15,9 +16,10 @@ MAX_TAGS = 50
 MAX_LIST_VECTORS_PAGE_BYTES = 1024 * 1024
 MAX_POLICY_BYTES = 20 * 1024
 
-# One constraint is one value that is compared.  For 63,666 rows, 1,024 values of one key take some 0.1 s and 1,024
-# different conditions up to 8 s, which the statement timeout bounds.
-MAX_FILTER_CONSTRAINTS = 1_024
+# One constraint is one value that is compared.  AWS bounds them under ENHANCED only.  For 63,666 rows, 1,024 values of
+# one key take some 0.1 s and 1,024 different conditions up to 8 s, which the statement timeout bounds.
+MAX_FILTER_CONSTRAINTS = 100
+MAX_CLASSIC_FILTER_CONSTRAINTS = 1_024
 MAX_FILTER_DEPTH = 32
 
 # From here on a body has pages of its own and is decoded in a thread; below, both cost more than they save.

@@ -12,7 +12,7 @@ from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
 from app.deadline import Deadline
 from app.failed_authentication import FailedAuthentication
-from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
+from app.operations import index_modes, indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
 from app.rate_limits import TokenBuckets
 from app.rendering import litestar_response
 from app.request_log import request_log
@@ -34,6 +34,8 @@ OPERATIONS = [
     indexes.get_index,
     indexes.list_indexes,
     indexes.delete_index,
+    index_modes.update_index_mode,
+    index_modes.put_vector_bucket_default_index_mode,
     vectors.put_vectors,
     vectors.get_vectors,
     vectors.list_vectors,
@@ -45,7 +47,7 @@ OPERATIONS = [
 ]
 
 # Of the model of November 2026; answered by name until they are served.
-NOT_SERVED = frozenset({b"/UpdateIndexMode", b"/PutVectorBucketDefaultIndexMode", b"/UpdateMetadataConfiguration"})
+NOT_SERVED = frozenset({b"/UpdateMetadataConfiguration"})
 
 NAMES: dict[Route | None, str] = {o.opt["route"]: str(o.name) for o in [*OPERATIONS, sts.get_caller_identity]}
 

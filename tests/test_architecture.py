@@ -20,6 +20,7 @@ PURE = [
     "constraints.py",
     "tags.py",
     "encryption.py",
+    "index_modes.py",
     "vector_data.py",
     "filters",
     "policy",

@@ -80,6 +80,8 @@ ALL_OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("CreateIndex", INDEX | DEFINITION | {"metadataConfiguration": {"nonFilterableMetadataKeys": ["text"]}}),
     ("GetIndex", INDEX),
     ("ListIndexes", BUCKET),
+    ("UpdateIndexMode", INDEX | {"indexMode": "ENHANCED"}),
+    ("PutVectorBucketDefaultIndexMode", BUCKET | {"defaultIndexMode": "ENHANCED"}),
     ("TagResource", RESOURCE | {"tags": {"a b": "c+d", "line\u2028end": "paragraph\u2029end"}}),
     ("ListTagsForResource", RESOURCE),
     ("UntagResource", RESOURCE | {"tagKeys": ["a b", "line\u2028end"]}),

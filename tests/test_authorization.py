@@ -72,6 +72,15 @@ CALLS = {
     "GetIndex by ARN": Call("get_index", {"indexArn": "I"}, {"GetIndex": "I"}),
     "ListIndexes": Call("list_indexes", BUCKET, {"ListIndexes": "B"}),
     "DeleteIndex": Call("delete_index", INDEX, {"DeleteIndex": "I"}),
+    "UpdateIndexMode": Call("update_index_mode", {**INDEX, "indexMode": "ENHANCED"}, {"UpdateIndexMode": "I"}),
+    "UpdateIndexMode by ARN": Call(
+        "update_index_mode", {"indexArn": "I", "indexMode": "ENHANCED"}, {"UpdateIndexMode": "I"}
+    ),
+    "PutVectorBucketDefaultIndexMode": Call(
+        "put_vector_bucket_default_index_mode",
+        {**BUCKET, "defaultIndexMode": "ENHANCED"},
+        {"PutVectorBucketDefaultIndexMode": "B"},
+    ),
     "PutVectors": Call("put_vectors", {**INDEX, "vectors": [{"key": "k", "data": VECTOR}]}, {"PutVectors": "I"}),
     "GetVectors": Call("get_vectors", {**INDEX, "keys": ["k"]}, {"GetVectors": "I"}),
     "ListVectors": Call("list_vectors", INDEX, {"ListVectors": "I"}),

@@ -261,7 +261,7 @@ def test_media_types_and_headers(client: SignedClient, headers: dict[str, str], 
         pytest.param("POST", "/a/../ListVectorBuckets", UNKNOWN, id="dots"),
         pytest.param("POST", "/TagResource", UNKNOWN, id="tags by operation name"),
         pytest.param("POST", "/tags", UNKNOWN, id="tags without a resource"),
-        pytest.param("POST", "/UpdateIndexMode", UNKNOWN, id="not served yet"),
+        pytest.param("POST", "/UpdateMetadataConfiguration", UNKNOWN, id="not served yet"),
         pytest.param("GET", "/ListVectorBuckets", UNKNOWN, id="GET"),
         pytest.param("DELETE", "/ListVectorBuckets", UNKNOWN, id="DELETE"),
         pytest.param("OPTIONS", "/ListVectorBuckets", UNKNOWN, id="OPTIONS"),
@@ -283,7 +283,7 @@ def test_routes_are_compared_byte_for_byte(
     check(client, client.send(method, path, body, headers), expected)
 
 
-@pytest.mark.parametrize("path", ["/ListVectorBuckets", "/Nothing", "/tags/x", "/UpdateIndexMode"])
+@pytest.mark.parametrize("path", ["/ListVectorBuckets", "/Nothing", "/tags/x", "/UpdateMetadataConfiguration"])
 def test_without_a_signature_everything_is_403(client: SignedClient, path: str) -> None:
     reply = client.unsigned("POST", path, b"{}", {"Content-Type": "application/json"})
     check(client, reply, (403, "MissingAuthenticationTokenException"))

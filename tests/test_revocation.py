@@ -94,6 +94,28 @@ def test_a_tag(servers: Servers) -> None:
         assert answer(there) == "OK"
 
 
+def test_an_index_mode(servers: Servers) -> None:
+    """It says what a filter may be; the bucket is made one of before CLASSIC ended."""
+    with psycopg.connect(servers.identities.settings.database_url or "") as connection:
+        connection.execute("UPDATE s3_vectors.vector_buckets SET creation_time = '2026-09-01'")
+    root = servers.clients(**ROOT)
+
+    def answer_to_prefix(asking: Any) -> str:
+        members = {"topK": 1, "queryVector": {"float32": [1, 0]}, "filter": {"title": {"$startsWith": "So"}}}
+        try:
+            asking.query_vectors(**MOVIES, **members)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "OK"
+
+    for i in range(TIMES):
+        here, there = root[i % 2], root[(i + 1) % 2]
+        here.update_index_mode(**MOVIES, indexMode="CLASSIC")
+        assert answer_to_prefix(there) == "ValidationException"
+        here.update_index_mode(**MOVIES, indexMode="ENHANCED")
+        assert answer_to_prefix(there) == "OK"
+
+
 def test_an_identity_policy(servers: Servers) -> None:
     asking = servers.clients(**servers.identities.user(HOME, "identity", EVERYTHING))
     for i in range(TIMES // 5):

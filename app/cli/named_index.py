@@ -55,7 +55,7 @@ class SearchOptions:
             document = msgspec.json.decode(self.filter)
         except msgspec.DecodeError as error:
             raise CommandError(f"--filter is not JSON: {error}.") from None
-        return parse_filter(document, index.non_filterable_metadata_keys or ())
+        return parse_filter(document, index.non_filterable_metadata_keys or (), index.index_mode)
 
 
 TOP_10 = SearchOptions()

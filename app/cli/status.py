@@ -66,6 +66,7 @@ def bucket_row(bucket: BucketRow, statuses: list[IndexStatus]) -> Row:
         "estimated_vectors": vectors_in(statuses),
         "tables": size(sum(status.table_bytes for status in statuses)),
         "graphs": size(sum(status.graph_bytes for status in statuses)),
+        "index_mode": bucket.default_index_mode,
         "encryption": bucket.sse_type,
         "policy": "yes" if bucket.has_policy else "no",
     }
@@ -75,7 +76,7 @@ def index_row(report: Report, status: IndexStatus) -> Row:
     index, row = status.index, report.row(status)
     kind = {"dimension": index.dimension, "distance_metric": index.distance_metric.value}
     kept = ("estimated_vectors", "tail", "graph_state", "table", "graphs")
-    return {"index": row["index"], **kind, **{name: row[name] for name in kept}}
+    return {"index": row["index"], **kind, **{name: row[name] for name in kept}, "index_mode": index.index_mode.value}
 
 
 def document(report: Report, home: Account, database_bytes: int, contents: Contents) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def document(report: Report, home: Account, database_bytes: int, contents: Conte
         "buckets": [
             {
                 "bucket": bucket.vector_bucket_name,
+                "default_index_mode": bucket.default_index_mode,
                 "encryption": bucket.sse_type,
                 "has_policy": bucket.has_policy,
                 "indexes": [index_document(report, status) for status in statuses],
@@ -97,7 +99,7 @@ def document(report: Report, home: Account, database_bytes: int, contents: Conte
 
 def index_document(report: Report, status: IndexStatus) -> dict[str, Any]:
     index = status.index
-    kind = {"dimension": index.dimension, "distance_metric": index.distance_metric}
+    kind = {"dimension": index.dimension, "distance_metric": index.distance_metric, "index_mode": index.index_mode}
     return report.document(status) | kind
 
 

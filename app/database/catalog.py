@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import Account, IndexArn, VectorBucketArn
 from app.errors import ConflictException, NotFoundException, ServiceQuotaExceededException
+from app.index_modes import IndexMode
 from app.limits import MAX_INDEXES_PER_VECTOR_BUCKET, MAX_VECTOR_BUCKETS_PER_ACCOUNT
 from app.shapes import DistanceMetric, EncryptionConfiguration
 
@@ -29,6 +30,7 @@ vector_buckets = sa.Table(
     sa.Column("policy", sa.Text),
     sa.Column("policy_user_ids", JSONB),
     sa.Column("schema_name", sa.Text),
+    sa.Column("default_index_mode", sa.Text),
 )
 
 vector_indexes = sa.Table(
@@ -47,6 +49,7 @@ vector_indexes = sa.Table(
     sa.Column("tags", JSONB),
     sa.Column("data_key", sa.LargeBinary),
     sa.Column("recall_target", sa.Double),
+    sa.Column("index_mode", sa.Text),
 )
 
 hnsw_graphs = sa.Table(
@@ -96,6 +99,8 @@ class VectorBucket(Struct, frozen=True):
     policy_user_ids: dict[str, str]
     """The users whom the policy names, by ARN, who existed when it was put."""
     schema_name: str | None
+    default_index_mode: IndexMode
+    """Of indexes to come."""
 
 
 class Graph(Struct, frozen=True):
@@ -122,6 +127,7 @@ class Index(Struct, frozen=True):
     """Under aws:kms: wrapped by the KMS key, it seals non-filterable metadata."""
     recall_target: float | None
     """None is the setting's."""
+    index_mode: IndexMode
     graphs: tuple[Graph, ...]
     """In the order of their positions; they share none."""
     ranged_keys: frozenset[str]
@@ -179,6 +185,7 @@ async def find_vector_bucket(
         policy=row.policy,
         policy_user_ids=row.policy_user_ids or {},
         schema_name=row.schema_name,
+        default_index_mode=IndexMode(row.default_index_mode),
     )
 
 
@@ -257,6 +264,7 @@ def _index(row: Any, arn: IndexArn) -> Index:
         tags=row.tags,
         data_key=row.data_key,
         recall_target=row.recall_target,
+        index_mode=IndexMode(row.index_mode),
         graphs=tuple(Graph(*graph) for graph in row.graphs),
         ranged_keys=frozenset(row.ranged_keys),
     )

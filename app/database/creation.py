@@ -10,6 +10,7 @@ from app.database import catalog
 from app.database import views as views_for_people
 from app.database.catalog import Index, VectorBucket
 from app.database.vector_table import create_vector_table
+from app.index_modes import IndexMode
 from app.shapes import DistanceMetric, EncryptionConfiguration
 
 
@@ -20,6 +21,8 @@ class NewIndex(Struct, frozen=True):
     non_filterable_metadata_keys: list[str] | None
     encryption: EncryptionConfiguration
     tags: dict[str, str]
+    index_mode: IndexMode | None = None
+    """None is the default of the bucket."""
 
 
 async def insert_vector_bucket(
@@ -50,6 +53,7 @@ async def insert_index(
         distance_metric=new.distance_metric,
         non_filterable_metadata_keys=new.non_filterable_metadata_keys,
         tags=new.tags,
+        index_mode=new.index_mode or bucket.default_index_mode,
     )
     if data_key:
         await catalog.update_index(connection, index_id, data_key=data_key(index_id))

@@ -83,12 +83,14 @@ class BucketRow(Struct, frozen=True):
     account_id: str
     vector_bucket_name: str
     sse_type: str
+    default_index_mode: str
     has_policy: bool
 
 
 async def buckets_of(connection: Connection, account: Account) -> list[BucketRow]:
     c = vector_buckets.c
-    chosen = sa.select(c.account_id, c.vector_bucket_name, c.sse_type, c.policy.is_not(None).label("has_policy"))
+    has_policy = c.policy.is_not(None).label("has_policy")
+    chosen = sa.select(c.account_id, c.vector_bucket_name, c.sse_type, c.default_index_mode, has_policy)
     chosen = chosen.where(c.account_id == account.account_id, c.deletion_time.is_(None))
     rows = await connection.run(compiled(chosen.order_by(c.vector_bucket_name)))
     return [BucketRow(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Filter JSON to nodes; AWS refuses whatever its grammar does not know, and never says why."""
+"""Filter JSON to nodes; AWS refuses whatever its grammar does not know, and does not say why."""
 
 import re
 import sys
@@ -7,24 +7,33 @@ from typing import Any
 
 from app.errors import ValidationException
 from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Number, Or, Range, Scalar, StartsWith
-from app.limits import MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
+from app.index_modes import IndexMode
+from app.limits import MAX_CLASSIC_FILTER_CONSTRAINTS, MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
 
 INVALID = "Invalid filter"
 NON_FILTERABLE = "Invalid use of non-filterable metadata in filter"
+TOO_MANY = "The filter has more than {} constraints, of which each value that it compares is one"
+
+MAX_CONSTRAINTS = {
+    IndexMode.ENHANCED: MAX_FILTER_CONSTRAINTS,
+    IndexMode.CLASSIC: MAX_CLASSIC_FILTER_CONSTRAINTS,
+}
 
 # JSON can escape them, jsonb cannot hold them.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def parse_filter(document: Any, non_filterable_keys: Collection[str]) -> Node:
-    return _Parser(non_filterable_keys).condition(document, depth=1)
+def parse_filter(document: Any, non_filterable_keys: Collection[str], mode: IndexMode = IndexMode.ENHANCED) -> Node:
+    return _Parser(non_filterable_keys, mode).condition(document, depth=1)
 
 
 class _Parser:
     """Counts while it reads, so that an oversized filter is refused before it has been read."""
 
-    def __init__(self, non_filterable_keys: Collection[str]) -> None:
+    def __init__(self, non_filterable_keys: Collection[str], mode: IndexMode) -> None:
         self._non_filterable_keys = non_filterable_keys
+        self._tests = _TESTS if mode is IndexMode.ENHANCED else _CLASSIC_TESTS
+        self._max_constraints = MAX_CONSTRAINTS[mode]
         self._constraints = 0
 
     def condition(self, document: Any, depth: int) -> Node:
@@ -58,10 +67,12 @@ class _Parser:
                 return And(nodes)
 
     def _test(self, key: str, operator: str, operand: Any) -> Node:
-        self._constraints += len(operand) if isinstance(operand, list) else 1
-        if operator not in _TESTS or self._constraints > MAX_FILTER_CONSTRAINTS:
+        if operator not in self._tests:
             raise ValidationException.at("filter", INVALID)
-        return _TESTS[operator](key, operand)
+        self._constraints += len(operand) if isinstance(operand, list) else 1
+        if self._constraints > self._max_constraints:
+            raise ValidationException.at("filter", TOO_MANY.format(self._max_constraints))
+        return self._tests[operator](key, operand)
 
 
 _TESTS: Mapping[str, Callable[[str, Any], Node]] = {
@@ -76,6 +87,7 @@ _TESTS: Mapping[str, Callable[[str, Any], Node]] = {
     "$exists": lambda key, operand: Exists(key, _boolean(operand)),
     "$startsWith": lambda key, operand: StartsWith(key, _text(operand)),
 }
+_CLASSIC_TESTS = {operator: test for operator, test in _TESTS.items() if operator != "$startsWith"}
 
 
 def _scalars(values: Any) -> tuple[Scalar, ...]:

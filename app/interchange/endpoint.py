@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.index_modes import IndexMode
 from app.interchange.batches import InvalidSource, MissingPackage
 from app.interchange.remote_name import RemoteName
 from app.shapes import DistanceMetric, EncryptionConfiguration
@@ -29,6 +30,8 @@ class RemoteBucket(Struct, frozen=True):
     encryption: EncryptionConfiguration
     tags: dict[str, str]
     policy: str | None
+    default_index_mode: IndexMode | None
+    """None of an endpoint that knows no modes."""
     remarks: list[str]
     """What could not be read."""
 
@@ -41,6 +44,8 @@ class RemoteIndex(Struct, frozen=True):
     non_filterable_metadata_keys: list[str] | None
     encryption: EncryptionConfiguration
     tags: dict[str, str]
+    index_mode: IndexMode | None
+    """None of an endpoint that knows no modes."""
     remarks: list[str]
 
 
@@ -87,7 +92,7 @@ class Endpoint:
         remarks: list[str] = []
         tags = self._tags(arn, f"bucket {name.bucket}", remarks)
         policy = self._policy(name, remarks)
-        return RemoteBucket(arn, encryption(found), tags, policy, remarks)
+        return RemoteBucket(arn, encryption(found), tags, policy, mode(found.get("defaultIndexMode")), remarks)
 
     def indexes(self, name: RemoteName) -> list[RemoteIndex]:
         """In the order of their names; the one that is meant, if it is one."""
@@ -114,6 +119,7 @@ class Endpoint:
             non_filterable_metadata_keys=(found.get("metadataConfiguration") or {}).get("nonFilterableMetadataKeys"),
             encryption=encryption(found),
             tags=self._tags(found["indexArn"], f"index {index_name}", remarks),
+            index_mode=mode(found.get("indexMode")),
             remarks=remarks,
         )
 
@@ -143,6 +149,10 @@ def encryption(found: Any) -> EncryptionConfiguration:
     """AES256 is what there is where nothing is said."""
     said = found.get("encryptionConfiguration") or {}
     return EncryptionConfiguration(sse_type=said.get("sseType", "AES256"), kms_key_arn=said.get("kmsKeyArn"))
+
+
+def mode(said: str | None) -> IndexMode | None:
+    return None if said is None else IndexMode(said)
 
 
 def code(error: Exception) -> str:

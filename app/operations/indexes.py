@@ -17,6 +17,7 @@ from app.database.catalog import NamePage
 from app.database.creation import NewIndex, insert_index
 from app.encryption import effective_encryption
 from app.errors import ValidationException
+from app.index_modes import IndexMode
 from app.kms import creation_key, new_data_key
 from app.operation import operation
 from app.server import Server
@@ -68,6 +69,7 @@ class Index(Output):
     dimension: int
     distance_metric: DistanceMetric
     encryption_configuration: EncryptionConfiguration
+    index_mode: IndexMode
     metadata_configuration: dict[str, Any] | None = None
 
 
@@ -138,6 +140,7 @@ async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetI
             distance_metric=index.distance_metric,
             encryption_configuration=index.encryption,
             metadata_configuration=None if keys is None else {"nonFilterableMetadataKeys": keys},
+            index_mode=index.index_mode,
         )
     )
 

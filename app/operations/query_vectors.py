@@ -13,6 +13,7 @@ from app.database.vector_table import metadata_of
 from app.errors import ValidationException, ValidationExceptionField
 from app.filters.nodes import Node
 from app.filters.parse import parse_filter
+from app.index_modes import IndexModeText, effective_mode
 from app.kms import record_cipher
 from app.limits import MAX_TOP_K
 from app.operation import operation
@@ -28,7 +29,7 @@ class QueryVectorsInput(IndexInput, frozen=True):
     filter: Any = None
     return_metadata: bool | None = None
     return_distance: bool | None = None
-    query_mode: Any = None
+    query_mode: IndexModeText | None = None
     query_texts: Any = None
     return_scores: bool | None = None
     next_token: Any = None
@@ -57,7 +58,7 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
         index=index,
         vector=_query_vector(data.query_vector, index),
         top_k=data.top_k,
-        filter=_filter(data.filter, index),
+        filter=_filter(data, index),
         return_metadata=bool(data.return_metadata),
         recall_target=index.recall_target or server.settings.recall_target,
     )
@@ -79,13 +80,15 @@ def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
         raise ValidationException(message, ValidationExceptionField("vector", reason)) from error
 
 
-def _filter(document: Any, index: catalog.Index) -> Node | None:
-    return None if document is None else parse_filter(document, index.non_filterable_metadata_keys or ())
+def _filter(data: QueryVectorsInput, index: catalog.Index) -> Node | None:
+    mode = effective_mode(data.query_mode, index.index_mode)
+    if data.filter is None:
+        return None
+    return parse_filter(data.filter, index.non_filterable_metadata_keys or (), mode)
 
 
 def _refuse_newest_members(data: QueryVectorsInput) -> None:
     newest = {
-        "queryMode": data.query_mode,
         "queryTexts": data.query_texts,
         "returnScores": data.return_scores,
         "nextToken": data.next_token,

@@ -14,6 +14,7 @@ from app.database.catalog import NamePage
 from app.database.creation import insert_vector_bucket
 from app.encryption import effective_encryption
 from app.errors import ConflictException
+from app.index_modes import IndexMode
 from app.kms import creation_key
 from app.operation import operation
 from app.server import Server
@@ -49,6 +50,7 @@ class VectorBucket(Output):
     vector_bucket_arn: str
     creation_time: int
     encryption_configuration: EncryptionConfiguration
+    default_index_mode: IndexMode
 
 
 class GetVectorBucketOutput(Output):
@@ -109,6 +111,7 @@ async def get_vector_bucket(data: GetVectorBucketInput, caller: Caller, server: 
             vector_bucket_arn=str(arn),
             creation_time=epoch_seconds(bucket.creation_time),
             encryption_configuration=bucket.encryption,
+            default_index_mode=bucket.default_index_mode,
         )
     )
 

@@ -18,7 +18,7 @@ SHARES = (0.0005, 0.01, 0.1, 0.5, 0.99)
 # Parts of and/or: enough that two of them come near to each share.
 PART_SHARES = (0.0005, 0.002, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999)
 
-MAX_IN_VALUES = 100
+MAX_IN_VALUES = 98  # with a range of two bounds beside it, no more than an index of mode ENHANCED takes
 # Farther off than so many times as many rows, or so many times as many of the other rows, is another share.
 MATCHES_WITHIN, OTHERS_WITHIN = 2, 4
 

@@ -170,6 +170,38 @@ def configuration(there: There, bucket: str, index: str) -> Any:
     return {member: found.get(member) for member in kept} | {"tags": tags}
 
 
+def test_index_modes_go_along_where_they_may(there: There, here: Indexes, name: str) -> None:
+    """Of an original of before CLASSIC ended; a copy that is made there now cannot have it."""
+    there.client.create_vector_bucket(vectorBucketName=name)
+    there.deployment.sql(
+        "UPDATE s3_vectors.vector_buckets SET creation_time = '2026-09-01', default_index_mode = 'CLASSIC'"
+        f" WHERE vector_bucket_name = '{name}'"
+    )
+    common = {"vectorBucketName": name, "dataType": "float32", "dimension": 2, "distanceMetric": "cosine"}
+    for index in ("old", "new"):
+        there.client.create_index(**common, indexName=index)
+    there.client.update_index_mode(vectorBucketName=name, indexName="new", indexMode="ENHANCED")
+    assert from_there(there, here, f"s3vectors://{name}")["remarks"] == []
+    modes = "SELECT default_index_mode, index_name, index_mode FROM s3_vectors.vector_buckets b"
+    modes += f" JOIN s3_vectors.vector_indexes i ON vector_bucket_id = b.id WHERE vector_bucket_name = '{name}'"
+    assert here.sql(f"{modes} ORDER BY 2") == [("CLASSIC", "new", "ENHANCED"), ("CLASSIC", "old", "CLASSIC")]
+    refused = "ValidationException: CLASSIC can be specified only for vector buckets that were created before"
+    told = to_there(there, here, name, f"s3vectors://{name}-new")["remarks"]
+    assert [remark.removesuffix(" September 30, 2026") for remark in told] == [
+        f"Bucket {name}-new keeps the index mode that it was given there: {refused}",
+        f"Index old keeps the index mode that it was given there: {refused}",
+    ]
+    there.client.create_vector_bucket(vectorBucketName=f"{name}-old")
+    there.deployment.sql(
+        "UPDATE s3_vectors.vector_buckets SET creation_time = '2026-09-01', default_index_mode = 'CLASSIC'"
+        f" WHERE vector_bucket_name = '{name}-old'"
+    )
+    told = to_there(there, here, name, f"s3vectors://{name}-old")["remarks"]
+    assert told == [f"Bucket {name}-old was there and keeps its own encryption, tags, policy and default index mode."]
+    shown = [there.client.get_index(vectorBucketName=f"{name}-old", indexName=index) for index in ("new", "old")]
+    assert [index["index"]["indexMode"] for index in shown] == ["ENHANCED", "CLASSIC"]
+
+
 def test_one_index_is_copied_by_its_arn_and_under_another_name(there: There, here: Indexes, name: str) -> None:
     arn = f"{there.arn('library')}/index/maps.old"
     [row] = from_there(there, here, arn, f"{name}/maps")["indexes"]
@@ -178,7 +210,9 @@ def test_one_index_is_copied_by_its_arn_and_under_another_name(there: There, her
     assert row["target"] == f"{there.arn(name)}/index/charts"
     assert there.vectors(name, "charts") == there.vectors("library", "maps.old")
     told = to_there(there, here, f"{name}/maps", f"{there.arn(name)}/index/charts")
-    assert told["remarks"] == [f"Bucket {name} was there and keeps its own encryption, tags and policy."]
+    assert told["remarks"] == [
+        f"Bucket {name} was there and keeps its own encryption, tags, policy and default index mode."
+    ]
 
 
 def test_copying_again_replaces_what_has_changed(there: There, here: Indexes, name: str) -> None:
@@ -186,7 +220,9 @@ def test_copying_again_replaces_what_has_changed(there: There, here: Indexes, na
     here.sql(f"""UPDATE "{name}".books SET metadata = '{{}}' WHERE key = 'k000007'""")
     here.sql(f"""DELETE FROM "{name}".books WHERE key = 'k000008'""")
     told = from_there(there, here, "s3vectors://library/books", name)
-    assert told["remarks"] == [f"Bucket {name} was there and keeps its own encryption, tags and policy."]
+    assert told["remarks"] == [
+        f"Bucket {name} was there and keeps its own encryption, tags, policy and default index mode."
+    ]
     changed = here.sql(f"""SELECT key, metadata FROM "{name}".books WHERE key IN ('k000007', 'k000008') ORDER BY 1""")
     assert changed == [("k000007", {"n": 7}), ("k000008", {"n": 8})]
 

@@ -11,6 +11,7 @@ from app.database.catalog import Graph, Index
 from app.database.nearest import Search
 from app.database.recall import Measured, Recall, ladder
 from app.database.strategy import Approximate, Exact
+from app.index_modes import IndexMode
 from tests.cli.indexes import Indexes, indexes_at, store
 from tests.cli.test_iam import HOME
 from tests.database.conftest import BUCKET, Library
@@ -127,6 +128,7 @@ def reported(measured: dict[int, float], target: float = 0.98, **changed: Any) -
         tags={},
         data_key=None,
         recall_target=None,
+        index_mode=IndexMode.ENHANCED,
         graphs=graphs,
         ranged_keys=frozenset(),
     )

@@ -41,28 +41,28 @@ def test_buckets_and_their_indexes_are_shown(indexes: Indexes) -> None:
     assert re.fullmatch(r"database +\d+ .iB, of all accounts", summary.splitlines()[5])
     title, heading, *lines = buckets.splitlines()
     assert (title, cells(heading)[:3]) == ("Buckets", ["bucket", "indexes", "estimated vectors"])
-    assert [cells(line)[:3] + cells(line)[-2:] for line in lines] == [
-        ["empty", "0", "0", "AES256", "yes"],
-        ["media", "2", "300", "AES256", "no"],
+    assert [cells(line)[:3] + cells(line)[-3:] for line in lines] == [
+        ["empty", "0", "0", "ENHANCED", "AES256", "yes"],
+        ["media", "2", "300", "ENHANCED", "AES256", "no"],
     ]
     title, heading, *lines = rows.splitlines()
     assert (title, cells(heading)[:3]) == ("Indexes", ["index", "dimension", "distance metric"])
-    assert [cells(line)[:6] for line in lines] == [
-        ["media/movies", "8", "cosine", "300", "100", "ready"],
-        ["media/planes", "4", "euclidean", "0", "0", "none: small"],
+    assert [cells(line)[:6] + cells(line)[-1:] for line in lines] == [
+        ["media/movies", "8", "cosine", "300", "100", "ready", "ENHANCED"],
+        ["media/planes", "4", "euclidean", "0", "0", "none: small", "ENHANCED"],
     ]
 
 
 def test_programs_read_json(indexes: Indexes) -> None:
     told = indexes.command.json("status")
     assert (told["account"], told["server_is_running"], told["database_bytes"] > 0) == (HOME, False, True)
-    assert [(b["bucket"], b["encryption"], b["has_policy"]) for b in told["buckets"]] == [
-        ("empty", "AES256", True),
-        ("media", "AES256", False),
+    assert [(b["bucket"], b["default_index_mode"], b["encryption"], b["has_policy"]) for b in told["buckets"]] == [
+        ("empty", "ENHANCED", "AES256", True),
+        ("media", "ENHANCED", "AES256", False),
     ]
     movies, planes = told["buckets"][1]["indexes"]
     assert (movies["index"], movies["estimated_vectors"], movies["tail"]) == ("media/movies", 300, 100)
-    assert (planes["dimension"], planes["distance_metric"]) == (4, "euclidean")
+    assert (planes["dimension"], planes["distance_metric"], planes["index_mode"]) == (4, "euclidean", "ENHANCED")
 
 
 def test_one_bucket_is_shown_alone(indexes: Indexes) -> None:

@@ -12,13 +12,13 @@ from app import errors
 from app.constraints import Input, Length, OneOf, Pattern, Range, RequiredTrait, TagPattern
 from app.errors import S3VectorsError
 from app.main import NOT_SERVED, OPERATIONS
-from app.operations import indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
+from app.operations import index_modes, indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
 from app.shapes import Output
 
 MODEL = botocore.session.get_session().get_service_model("s3vectors")
 COMPATIBILITY = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text()
 SERVED = sorted(set(MODEL.operation_names) - {path[1:].decode() for path in NOT_SERVED})
-MODULES = [vector_buckets, vector_bucket_policies, indexes, vectors, query_vectors, tags]
+MODULES = [vector_buckets, vector_bucket_policies, indexes, index_modes, vectors, query_vectors, tags]
 
 # The model's newest maximum; pages of QueryVectors are not served yet, so that topK ends where it ended before.
 OWN_RANGES = {"topK": Range(1, 100)}
@@ -53,7 +53,7 @@ def test_every_operation_of_the_model_is_served_or_listed_as_not_served() -> Non
     for name in SERVED:
         http = operation(name).http
         assert (http["method"], http["requestUri"].replace("/tags/{resourceArn}", "/tags").encode()) in routes
-    assert len(OPERATIONS) == len(SERVED) == 19
+    assert len(OPERATIONS) == len(SERVED) == 21
 
 
 @pytest.mark.parametrize("name", MODEL.operation_names)

@@ -100,6 +100,8 @@ def raised(url: str, statement: str) -> bool:
         "UPDATE s3_vectors.vector_buckets SET vector_bucket_name = 'renamed'",
         "UPDATE s3_vectors.vector_buckets SET account_id = '222222222222'",
         "UPDATE s3_vectors.vector_buckets SET sse_type = 'aws:kms', kms_key_arn = 'arn'",
+        "UPDATE s3_vectors.vector_buckets SET default_index_mode = 'CLASSIC'",
+        "UPDATE s3_vectors.vector_indexes SET index_mode = 'CLASSIC' WHERE index_name = 'plain'",
         INDEX.format(name="new", tags='{"a": "1"}'),
         """UPDATE s3_vectors.vector_indexes SET tags = '{"a": "2"}' WHERE index_name = 'tagged'""",
         """UPDATE s3_vectors.vector_indexes SET tags = '{"a": "1"}' WHERE index_name = 'plain'""",

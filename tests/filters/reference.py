@@ -22,6 +22,14 @@ def matches(document: dict[str, Any], metadata: dict[str, Any]) -> bool:
     return all(HOLDS[name](elements, operand) for name, operand in tests.items())
 
 
+def constraints(document: dict[str, Any]) -> int:
+    [(key, value)] = document.items()
+    if key in {"$and", "$or"}:
+        return sum(map(constraints, value))
+    operands = value.values() if isinstance(value, dict) else [value]
+    return sum(len(operand) if isinstance(operand, list) else 1 for operand in operands)
+
+
 def same(left: Any, right: Any) -> bool:
     return comparable(left) == comparable(right)
 

@@ -7,7 +7,8 @@ import pytest
 from app.errors import ValidationException, ValidationExceptionField
 from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, StartsWith, range_keys
 from app.filters.parse import parse_filter
-from app.limits import MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
+from app.index_modes import IndexMode
+from app.limits import MAX_CLASSIC_FILTER_CONSTRAINTS, MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
 
 A = In("a", (1,))
 
@@ -118,26 +119,76 @@ def test_non_filterable_keys_are_refused_wherever_they_stand(text: str) -> None:
     assert refusal(json.loads(text)) == "Invalid use of non-filterable metadata in filter"
 
 
-def test_bounds_are_inclusive() -> None:
-    parse_filter(nested(MAX_FILTER_DEPTH), ())
-    parse_filter({"a": {"$in": [1] * MAX_FILTER_CONSTRAINTS}}, ())
-    parse_filter({"$or": [{"a": 1}] * MAX_FILTER_CONSTRAINTS}, ())
+# By mode, how many constraints there may be.
+BOUNDS = [(IndexMode.ENHANCED, MAX_FILTER_CONSTRAINTS), (IndexMode.CLASSIC, MAX_CLASSIC_FILTER_CONSTRAINTS)]
+modes = pytest.mark.parametrize(("mode", "bound"), BOUNDS)
+
+# So many constraints each.
+COUNTED: list[tuple[Any, int]] = [
+    ({"a": 1}, 1),
+    ({"a": {"$ne": 1}}, 1),
+    ({"a": {"$exists": False}}, 1),
+    ({"a": {"$gte": 1, "$lt": 2}}, 2),
+    ({"a": {"$in": [1, 2, 3]}}, 3),
+    ({"a": {"$nin": [1, 1]}}, 2),
+    ({"a": {"$in": [1, 2], "$exists": True}}, 3),
+    ({"$and": [{"a": 1}, {"a": 1}]}, 2),
+    ({"$or": [{"$and": [{"a": 1}, {"a": {"$in": [1, 2]}}]}, {"a": 1}]}, 4),
+]
 
 
+def too_many(bound: int) -> str:
+    return f"The filter has more than {bound} constraints, of which each value that it compares is one"
+
+
+@modes
+@pytest.mark.parametrize(("document", "constraints"), COUNTED, ids=str)
+def test_each_value_that_is_compared_is_a_constraint(
+    document: Any, constraints: int, mode: IndexMode, bound: int
+) -> None:
+    """As many beside it as there may be, and one more."""
+    rest = [{"b": 1}] * (bound - constraints)
+    parse_filter({"$or": [document, *rest]}, (), mode)
+    assert refusal({"$or": [document, *rest, {"b": 1}]}, mode) == too_many(bound)
+    assert refusal({"$or": [{"b": 1}, *rest, document]}, mode) == too_many(bound)
+
+
+@modes
+def test_bounds_are_inclusive(mode: IndexMode, bound: int) -> None:
+    parse_filter(nested(MAX_FILTER_DEPTH), (), mode)
+    parse_filter({"a": {"$in": [1] * bound}}, (), mode)
+
+
+def test_prefixes_are_of_enhanced_indexes_only() -> None:
+    for document in ({"a": {"$startsWith": "x"}}, {"$or": [{"b": 1}, {"a": {"$exists": True, "$startsWith": ""}}]}):
+        parse_filter(document, ())
+        assert refusal(document, IndexMode.CLASSIC) == "Invalid filter"
+
+
+@pytest.mark.parametrize("mode", IndexMode)
 @pytest.mark.parametrize(
     "build",
     [
         pytest.param(lambda: nested(MAX_FILTER_DEPTH + 1), id="one level too deep"),
         pytest.param(lambda: nested(10_000), id="10,000 levels"),
-        pytest.param(lambda: {"$or": [{"a": 1}] * (MAX_FILTER_CONSTRAINTS + 1)}, id="one node too many"),
-        pytest.param(lambda: {"$or": [{"a": 1}] * 10_000}, id="10,000 nodes"),
-        pytest.param(lambda: {"$or": [{"a": {"$in": [1] * 100}}] * 100}, id="100 lists of 100 values"),
-        pytest.param(lambda: {"a": {"$in": [1] * 100_000}}, id="$in of 100,000 values"),
         pytest.param(lambda: {"a": {f"${i}": 1 for i in range(100_000)}}, id="100,000 operators"),
     ],
 )
-def test_oversized_filters_are_refused(build: Callable[[], Any]) -> None:
-    assert refusal(build()) == "Invalid filter"
+def test_what_is_no_filter_is_refused_however_large(build: Callable[[], Any], mode: IndexMode) -> None:
+    assert refusal(build(), mode) == "Invalid filter"
+
+
+@modes
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda: {"$or": [{"a": 1}] * 10_000}, id="10,000 nodes"),
+        pytest.param(lambda: {"$or": [{"a": {"$in": [1] * 100}}] * 100}, id="100 lists of 100 values"),
+        pytest.param(lambda: {"a": {"$in": [1] * 100_000}}, id="$in of 100,000 values"),
+    ],
+)
+def test_oversized_filters_are_refused(build: Callable[[], Any], mode: IndexMode, bound: int) -> None:
+    assert refusal(build(), mode) == too_many(bound)
 
 
 class Counted(list[Any]):
@@ -151,11 +202,12 @@ class Counted(list[Any]):
             yield item
 
 
-def test_oversized_filters_are_refused_before_they_have_been_read() -> None:
+@modes
+def test_oversized_filters_are_refused_before_they_have_been_read(mode: IndexMode, bound: int) -> None:
     operands, values = Counted([{"a": 1}] * 100_000), Counted([1] * 100_000)
-    assert refusal({"$or": operands}) == "Invalid filter"
-    assert operands.read == MAX_FILTER_CONSTRAINTS + 1
-    assert refusal({"a": {"$in": values}}) == "Invalid filter"
+    assert refusal({"$or": operands}, mode) == too_many(bound)
+    assert operands.read == bound + 1
+    assert refusal({"a": {"$in": values}}, mode) == too_many(bound)
     assert values.read == 0
 
 
@@ -171,9 +223,9 @@ def nested(depth: int) -> dict[str, Any]:
     return document
 
 
-def refusal(document: Any) -> str | None:
+def refusal(document: Any, mode: IndexMode = IndexMode.ENHANCED) -> str | None:
     with pytest.raises(ValidationException) as raised:
-        parse_filter(document, ["text"])
+        parse_filter(document, ["text"], mode)
     error = raised.value
     assert error.field_list == (ValidationExceptionField("filter", str(error.message)),)
     return error.message

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from app.filters.compile import MAX_COMPARED
+from app.limits import MAX_FILTER_CONSTRAINTS
 from tests.filters.documents import chosen, fill
-from tests.filters.reference import matches
+from tests.filters.reference import constraints, matches
 
 Document = dict[str, Any]
 
@@ -17,7 +18,7 @@ Document = dict[str, Any]
 KEYS = ["a", "a.b", 'q"']
 # So many that they are looked up in a hash table.
 ABSENT = [f"absent {number}" for number in range(MAX_COMPARED)]
-STRINGS = ["", "a", "ab", "5", "true", '"', "\\"]
+STRINGS = ["", "a", "ab", "5", "true", '"', "\\", "%", "a%", "a_", "ä", "a\u0308"]
 NUMBERS = [0, -0.0, 1, 1.0, 5, 1e23, 10**23, 1e300, 5e-324, 2**53 + 1, -(2**64) - 1]
 
 TEXTS = [
@@ -93,6 +94,32 @@ CASES: dict[str, tuple[Document, list[Document], list[Document]]] = {
         [{"a": "Jazz"}, {"a": {"$startsWith": "Ja"}}, {"a": {"$startsWith": ""}}],
         [{"a": "jazz"}, {"a": "Ja"}, {"a": {"$startsWith": "ja"}}, {"a": {"$startsWith": "J%"}}],
     ),
+    "a prefix is only text, whatever it holds": (
+        {"a": r"100%_\x", "b": "ключ 😀", "c": ["", "x", "ärger"], "d": 100, "e": [1, 2], "f": False},
+        [
+            *({"a": {"$startsWith": r"100%_\x"[:length]}} for length in range(8)),
+            *({"b": {"$startsWith": "ключ 😀"[:length]}} for length in range(7)),
+            {"c": {"$startsWith": "ä"}},
+            {"c": {"$startsWith": ""}},
+            {"$and": [{"a": {"$startsWith": "1"}}, {"c": {"$startsWith": "ärg"}}]},
+            {"$or": [{"d": {"$startsWith": "1"}}, {"b": {"$startsWith": "кл"}}]},
+        ],
+        [
+            {"a": {"$startsWith": "%"}},
+            {"a": {"$startsWith": "100__"}},
+            {"a": {"$startsWith": r"100%\_"}},
+            {"a": {"$startsWith": r"100%_\\"}},
+            {"a": {"$startsWith": r"100%_\x "}},
+            {"b": {"$startsWith": "Ключ"}},
+            {"b": {"$startsWith": "ключ 😁"}},
+            {"c": {"$startsWith": "a"}},
+            {"c": {"$startsWith": "a\u0308"}},
+            {"d": {"$startsWith": ""}},
+            {"e": {"$startsWith": ""}},
+            {"f": {"$startsWith": "f"}},
+            {"g": {"$startsWith": ""}},
+        ],
+    ),
     "a range of another type is no match, not an error": (
         {"a": "x", "b": ["x"], "c": False},
         [{"$or": [{"a": {"$gt": 0}}, {"c": False}]}],
@@ -154,7 +181,7 @@ filters = st.recursive(
         st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3), min_size=1, max_size=1
     ),
     max_leaves=6,
-)
+).filter(lambda document: constraints(document) <= MAX_FILTER_CONSTRAINTS)
 
 
 @pytest.mark.parametrize("name", CASES)

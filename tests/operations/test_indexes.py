@@ -22,6 +22,7 @@ def test_an_index_is_shown_as_it_was_created(s3vectors: Any, bucket: str, create
         "distanceMetric": "cosine",
         "encryptionConfiguration": {"sseType": "AES256"},
         "metadataConfiguration": {"nonFilterableMetadataKeys": ["text"]},
+        "indexMode": "ENHANCED",
     }
     assert s3vectors.get_index(indexArn=shown["indexArn"])["index"]["dimension"] == 3
 

@@ -121,7 +121,6 @@ def test_top_k_is_bounded(s3vectors: Any, index: dict[str, str], top_k: int) -> 
 @pytest.mark.parametrize(
     "member",
     [
-        {"queryMode": "ENHANCED"},
         {"queryTexts": [{"text": "x", "metadataKey": "k"}]},
         {"returnScores": True},
         {"nextToken": "x"},

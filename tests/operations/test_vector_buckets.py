@@ -16,6 +16,7 @@ def test_a_new_bucket_is_shown_as_it_was_created(s3vectors: Any, bucket: str) ->
     assert shown["vectorBucketName"] == bucket
     assert shown["vectorBucketArn"] == f"arn:aws:s3vectors:us-east-1:{ACCOUNT}:bucket/{bucket}"
     assert shown["encryptionConfiguration"] == {"sseType": "AES256"}
+    assert shown["defaultIndexMode"] == "ENHANCED"
     assert abs(shown["creationTime"] - datetime.now(UTC)) < timedelta(minutes=5)
 
 

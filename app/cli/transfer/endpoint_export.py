@@ -24,7 +24,7 @@ from app.database.transfers import Transfer, forget, note_progress, progress_of
 from app.database.vector_table import Returned, output_vector
 from app.errors import NotFoundException
 from app.interchange.batches import InvalidSource
-from app.interchange.endpoint import Endpoint, RemoteIndex
+from app.interchange.endpoint import Endpoint, RemoteIndex, mode
 from app.interchange.remote_name import RemoteName
 from app.kms import record_cipher
 from app.record_cipher import RecordCipher
@@ -53,7 +53,8 @@ class EndpointExport:
         rows = []
         for index in indexes:
             name = target.index or index.arn.index_name
-            there = await asyncio.to_thread(self._make_index, endpoint, index, target, name)
+            there, untold = await asyncio.to_thread(self._make_index, endpoint, index, target, name)
+            remarks += untold
             put = await IndexPut(self._catalog, endpoint, index, there, self._options.connections).run(
                 target.of_index(name), restart=self._restart
             )
@@ -83,9 +84,9 @@ class EndpointExport:
             encryptionConfiguration=members(self._options.encryption_for(bucket.encryption)),
             **({"tags": bucket.tags} if bucket.tags else {}),
         ):
-            return self._put_policy(endpoint, bucket, target)
+            return [*self._put_policy(endpoint, bucket, target), *self._put_default_mode(endpoint, bucket, target)]
         endpoint.call("get_vector_bucket", **target.of_bucket)
-        return [f"Bucket {target.bucket} was there and keeps its own encryption, tags and policy."]
+        return [f"Bucket {target.bucket} was there and keeps its own encryption, tags, policy and default index mode."]
 
     def _put_policy(self, endpoint: Endpoint, bucket: VectorBucket, target: RemoteName) -> list[str]:
         if bucket.policy is None:
@@ -103,7 +104,17 @@ class EndpointExport:
             ) from error
         return []
 
-    def _make_index(self, endpoint: Endpoint, index: Index, target: RemoteName, name: str) -> RemoteIndex:
+    def _put_default_mode(self, endpoint: Endpoint, bucket: VectorBucket, target: RemoteName) -> list[str]:
+        there = endpoint.call("get_vector_bucket", **target.of_bucket)["vectorBucket"]
+        if mode(there.get("defaultIndexMode")) in {None, bucket.default_index_mode}:
+            return []
+        asked = target.of_bucket | {"defaultIndexMode": bucket.default_index_mode.value}
+        return attempted_mode(endpoint, "put_vector_bucket_default_index_mode", f"Bucket {target.bucket}", asked)
+
+    def _make_index(
+        self, endpoint: Endpoint, index: Index, target: RemoteName, name: str
+    ) -> tuple[RemoteIndex, list[str]]:
+        """And what of its configuration could not be had there."""
         keys = index.non_filterable_metadata_keys
         created = endpoint.attempt(
             "create_index",
@@ -120,7 +131,19 @@ class EndpointExport:
         [there] = endpoint.indexes(RemoteName(target.bucket, name, target.bucket_arn))
         if created is None and kind_of(there) != kind_of(index):
             raise CommandError(f"{there.arn} is there, of another kind than {short(index.arn)}.")
-        return there
+        if created is None or there.index_mode in {None, index.index_mode}:
+            return there, []
+        asked = target.of_index(name) | {"indexMode": index.index_mode.value}
+        return there, attempted_mode(endpoint, "update_index_mode", f"Index {name}", asked)
+
+
+def attempted_mode(endpoint: Endpoint, operation: str, what: str, asked: dict[str, str]) -> list[str]:
+    """AWS lets no new bucket have CLASSIC, and a copy that filters first misses nothing but long filters."""
+    try:
+        endpoint.call(operation, **asked)
+    except InvalidSource as error:
+        return [f"{what} keeps the index mode that it was given there: {error}"]
+    return []
 
 
 def members(encryption: EncryptionConfiguration) -> dict[str, str]:

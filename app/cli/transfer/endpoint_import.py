@@ -98,7 +98,7 @@ class EndpointImport:
             return index
         encryption = await self._usable(original.encryption, f"index {original.name}")
         metric, tags = original.distance_metric, original.tags
-        return checked(NewIndex(arn, original.dimension, metric, keys, encryption, tags))
+        return checked(NewIndex(arn, original.dimension, metric, keys, encryption, tags, original.index_mode))
 
     async def _usable(self, original: EncryptionConfiguration, what: str) -> EncryptionConfiguration:
         encryption = effective_encryption(self._endpoint_options.encryption_for(original))
@@ -138,14 +138,19 @@ class EndpointImport:
             await insert_vector_bucket(connection, plan.bucket, plan.encryption, plan.original.tags, views=views)
             bucket = await database_catalog.find_vector_bucket(connection, plan.bucket)
             await database_catalog.update_vector_bucket(
-                connection, bucket.id, policy=plan.policy, policy_user_ids=user_ids
+                connection,
+                bucket.id,
+                policy=plan.policy,
+                policy_user_ids=user_ids,
+                default_index_mode=plan.original.default_index_mode or bucket.default_index_mode,
             )
 
 
 def remarks(plan: Plan) -> list[str]:
     told = [*plan.original.remarks, *(remark for original, _ in plan.indexes for remark in original.remarks)]
     if not plan.is_new:
-        told.append(f"Bucket {plan.bucket.vector_bucket_name} was there and keeps its own encryption, tags and policy.")
+        kept = "keeps its own encryption, tags, policy and default index mode"
+        told.append(f"Bucket {plan.bucket.vector_bucket_name} was there and {kept}.")
     elif plan.original.policy is not None and plan.policy is None:
         told.append("The bucket policy was left out.")
     return told
