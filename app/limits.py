@@ -7,7 +7,8 @@ Sources: the service model, and the user guide's page s3-vectors-limitations.htm
 MAX_REQUEST_BODY_BYTES = 20 * 1024 * 1024
 MAX_VECTOR_BUCKETS_PER_ACCOUNT = 10_000
 MAX_INDEXES_PER_VECTOR_BUCKET = 10_000
-MAX_TOP_K = 100
+MAX_TOP_K = 10_000
+MAX_QUERY_PAGE = 100
 MAX_VECTOR_KEY_BYTES = 1_024
 MAX_METADATA_KEYS = 50
 MAX_METADATA_BYTES = 40_960
@@ -21,6 +22,10 @@ MAX_POLICY_BYTES = 20 * 1024
 MAX_FILTER_CONSTRAINTS = 100
 MAX_CLASSIC_FILTER_CONSTRAINTS = 1_024
 MAX_FILTER_DEPTH = 32
+
+# Of what queries of several pages have found, kept for each user, of which the oldest goes.
+MAX_RANKINGS_OF_ONE = 1_000
+MAX_RANKING_BYTES_OF_ONE = 256 * 1024 * 1024
 
 # From here on a body has pages of its own and is decoded in a thread; below, both cost more than they save.
 LARGE_BODY_BYTES = 256 * 1024

@@ -34,17 +34,20 @@ class PageTokens:
         sealed = self._cipher.encrypt(nonce, plain, _associated_data(bound_to))
         return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
-    def open(self, token: str, cursor_type: type[Cursor], bound_to: Any, now: datetime) -> Cursor:
+    def open(
+        self, token: str, cursor_type: type[Cursor], bound_to: Any, now: datetime, lifetime: timedelta = LIFETIME
+    ) -> Cursor:
         try:
             raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
             plain = self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _associated_data(bound_to))
         except (ValueError, InvalidTag) as error:
             raise ValidationException.at("nextToken", "Invalid nextToken") from error
         issued, cursor = msgspec.msgpack.decode(plain, type=tuple[int, cursor_type])  # type: ignore[valid-type]
-        if now.timestamp() - issued > LIFETIME.total_seconds():
+        if now.timestamp() - issued > lifetime.total_seconds():
             raise ValidationException.at("nextToken", "Invalid nextToken")
         return cursor
 
 
 def _associated_data(bound_to: Any) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(bound_to)).digest()
+    """Of a document, such as a filter, whatever the order in which a client writes its keys each time."""
+    return hashlib.sha256(msgspec.json.encode(bound_to, order="deterministic")).digest()

@@ -42,6 +42,20 @@ def test_another_request_another_key_and_a_later_day_are_refused() -> None:
             tokens.open(token, str, bound_to, now)
 
 
+def test_a_token_may_have_a_lifetime_of_its_own() -> None:
+    token, minutes = TOKENS.seal("after", BOUND, NOW), timedelta(minutes=10)
+    assert TOKENS.open(token, str, BOUND, NOW + minutes, minutes) == "after"
+    with pytest.raises(ValidationException, match="Invalid nextToken"):
+        TOKENS.open(token, str, BOUND, NOW + minutes + timedelta(seconds=1), minutes)
+
+
+def test_documents_are_the_same_in_any_order_of_their_keys() -> None:
+    token = TOKENS.seal("after", [{"a": 1, "b": {"c": 2, "d": 3}}], NOW)
+    assert TOKENS.open(token, str, [{"b": {"d": 3, "c": 2}, "a": 1}], NOW) == "after"
+    with pytest.raises(ValidationException):
+        TOKENS.open(token, str, [{"b": {"d": 3, "c": 2.0}, "a": 1}], NOW)
+
+
 def test_the_longest_key_fits_the_longest_token_of_list_vectors() -> None:
     assert len(TOKENS.seal((-(2**63), "中" * 341), BOUND, NOW)) <= 2048
     assert len(TOKENS.seal("n" * 63, BOUND, NOW)) <= 512

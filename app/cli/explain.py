@@ -72,7 +72,7 @@ def why(explanation: Explanation, search: Search) -> str:
     reasons = f"top {search.top_k} with a recall target of {search.recall_target}"
     if explanation.matches is not None:
         vectors = sum(graph.vectors for graph in search.index.graphs)
-        reasons += f"; up to {filter_first_up_to(vectors)} matches the filter would be first"
+        reasons += f"; up to {filter_first_up_to(vectors, search.top_k)} matches the filter would be first"
     return f"{reasons}; what comes short of top {search.top_k} is searched again, in the end exactly"
 
 

@@ -28,7 +28,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared_max = PREPARED_STATEMENTS
-        self._session: dict[str, str] = {}
+        self._session: dict[str, str | None] = {}
         self._unreplicated = False
         self.add_notice_handler(self._note)
 
@@ -94,9 +94,12 @@ class Connection(psycopg.AsyncConnection[Any]):
         self.pgconn.finish()
         raise OutcomeUnknown(why)
 
-    async def use(self, **settings: int | str) -> None:
-        """For all that this session does from now on; says so only when it is not what it does already."""
-        wanted = {name.replace("__", "."): str(value) for name, value in settings.items()}
+    async def use(self, **settings: int | str | None) -> None:
+        """For all that this session does from now on; says so only when it is not what it does already.
+
+        None is as the session began.
+        """
+        wanted = {name.replace("__", "."): None if value is None else str(value) for name, value in settings.items()}
         changed = {name: value for name, value in wanted.items() if self._session.get(name) != value}
         if changed:
             # Who is interrupted here knows neither the old nor the new one.

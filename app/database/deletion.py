@@ -1,4 +1,4 @@
-"""What is done in the background: dropping the tables of deleted indexes, and forgetting keys whose time is over.
+"""What is done in the background: dropping the tables of deleted indexes, and forgetting what has expired.
 
 DeleteIndex only marks the row.  A DROP that waits for one reader blocks every reader behind it, so it gives up after
 300 ms and is tried again; the advisory lock leaves the work to one worker at a time.
@@ -15,6 +15,7 @@ from app.database.catalog import vector_buckets, vector_indexes
 from app.database.ddl import ddl
 from app.database.engine import Database
 from app.database.kms_keys import destroy_due_keys
+from app.database.rankings import forget_expired_rankings
 from app.database.views import drop_schema
 from app.errors import S3VectorsError
 
@@ -66,6 +67,7 @@ class Deletion:
         async with self._database.transaction() as connection:
             await destroy_due_keys(connection)
             await forget_expired_keys(connection)
+        await self._forget_rankings()
 
     async def _drop_index(self, index_id: int) -> None:
         async with self._database.transaction() as connection:
@@ -76,6 +78,13 @@ class Deletion:
             drop = ddl("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", id=index_id)
             await connection.execute(drop)
             await connection.execute(sa.delete(vector_indexes).where(vector_indexes.c.id == index_id))
+
+    async def _forget_rankings(self) -> None:
+        """A few in a transaction, since each may have a hundred pages."""
+        more = True
+        while more and not self._stopping:
+            async with self._database.transaction() as connection:
+                more = await forget_expired_rankings(connection)
 
 
 async def _forget_buckets(connection: AsyncConnection) -> None:

@@ -21,6 +21,7 @@ from app.database.strategy import Approximate, Exact, Strategy, choose, more_tho
 from app.database.vector_table import metadata_columns, table_of
 from app.filters.compile import compile_filter, compile_row_filter
 from app.filters.nodes import Node
+from app.limits import MAX_QUERY_PAGE
 from app.observation import current
 from app.shapes import DistanceMetric
 from app.vector_data import Float32Vector
@@ -67,6 +68,7 @@ async def nearest(connection: Connection, search: Search, selectivity: Selectivi
 async def nearest_by(connection: Connection, search: Search, strategy: Strategy) -> list[Any]:
     observe(search, strategy)
     rows = await _run(connection, search, await statement_by(connection, search, strategy))
+    rows = rows[: search.top_k]
     if isinstance(strategy, Exact) or _complete(search, rows):
         return rows
     return await nearest_by(connection, search, more_thorough(strategy))
@@ -85,12 +87,21 @@ async def statement_by(connection: Connection, search: Search, strategy: Strateg
     match strategy:
         case Approximate(ef_search, iterative):
             scan = "relaxed_order" if iterative else "off"
-            await connection.use(hnsw__ef_search=ef_search, hnsw__iterative_scan=scan)
+            await connection.use(hnsw__ef_search=ef_search, hnsw__iterative_scan=scan, **_reach(search.top_k))
             return approximate(search)
         case Exact():
             return exact(search)
         case unknown:
             assert_never(unknown)
+
+
+def _reach(top_k: int) -> dict[str, int | None]:
+    """How far a walk may go on, and in what memory: as the server is set, or enough for some thousand rows.
+
+    Of 63,666 vectors, the 20,000 of pgvector's default held 0.887 of the nearest 10,000, and 100,000 all but 2 of them.
+    """
+    far = top_k > MAX_QUERY_PAGE
+    return {"hnsw__max_scan_tuples": 100_000 if far else None, "hnsw__scan_mem_multiplier": 8 if far else None}
 
 
 async def strategy_of(connection: Connection, search: Search, selectivity: Selectivity) -> Strategy:
@@ -109,7 +120,7 @@ def exact(search: Search) -> Statement:
     statement = _exact(_form(search, graphs=()))
     if search.filter is None:
         return statement
-    return _filtered(
+    return filtered(
         statement, compile_filter(search.filter, table_of(search.index).c.metadata, search.index.ranged_keys)
     )
 
@@ -118,7 +129,7 @@ def approximate(search: Search) -> Statement:
     statement = _approximate(_form(search, graphs=search.index.graphs))
     if search.filter is None:
         return statement
-    return _filtered(statement, compile_row_filter(search.filter, table_of(search.index).c.metadata))
+    return filtered(statement, compile_row_filter(search.filter, table_of(search.index).c.metadata))
 
 
 async def _run(connection: Connection, search: Search, statement: Statement) -> list[Any]:
@@ -142,13 +153,21 @@ def _form(search: Search, graphs: tuple[Graph, ...]) -> Form:
         dimension=index.dimension,
         metric=index.distance_metric,
         graphs=graphs,
-        top_k=search.top_k,
+        top_k=asked_for(search.top_k),
         return_metadata=search.return_metadata,
         filtered=search.filter is not None,
     )
 
 
-def _filtered(statement: Statement, condition: sa.ColumnElement[bool]) -> Statement:
+def asked_for(top_k: int) -> int:
+    """Of pages, up to a quarter more than wanted: 27 texts of statements serve 9,900 values of topK."""
+    if top_k <= MAX_QUERY_PAGE:
+        return top_k
+    step: int = 1 << (top_k - 1).bit_length() - 3
+    return -(-top_k // step) * step
+
+
+def filtered(statement: Statement, condition: sa.ColumnElement[bool]) -> Statement:
     """Only the condition is compiled for each request; its own text has bound parameters and names of columns."""
     filled = compiled(condition)
     return Statement(statement.text.replace(FILTER.name, f"({filled.text})"), filled.values)

@@ -8,6 +8,17 @@ first and measuring every match gets longer the more match.  Measured on 63,666 
     approximate                    7.6     7.0     4.2     3.6
 
 They meet near sqrt(400 x vectors) + 500 matches.
+
+Of more than a page both ways cost more, and the walk far more: it grows with topK, and with the share that a filter
+refuses.  On the same vectors, a busy machine, the two beside each other in each row:
+
+    topK                    200    500  1,000  2,000  5,000  10,000
+    exact                    78     90     89     89    126     143
+    approximate              36     55     70    120    354     492
+    with 25,696 matches      44     59     80    149    333     810
+    exact                    90    105     94     96    102     151
+
+They meet where the square of the matches, without a filter of all vectors, is 10 to 45 times topK x vectors.
 """
 
 from collections.abc import Sequence
@@ -18,6 +29,7 @@ from msgspec import Struct
 
 from app.database.catalog import Graph
 from app.database.graphs import is_draft
+from app.limits import MAX_QUERY_PAGE
 
 MAX_EF_SEARCH = 1_000
 MIN_EF_SEARCH = 40
@@ -45,8 +57,9 @@ def ef_search(top_k: int, recall_target: float) -> int:
     return round(min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, by_target, 2 * top_k)))
 
 
-def filter_first_up_to(vectors: int) -> int:
-    return round(sqrt(400 * vectors)) + 500
+def filter_first_up_to(vectors: int, top_k: int) -> int:
+    per_vector = 400 if top_k <= MAX_QUERY_PAGE else 40 * top_k
+    return round(sqrt(per_vector * vectors)) + 500
 
 
 def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_target: float) -> Strategy:
@@ -56,10 +69,14 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
         return Exact("no graph has been built: the index is small, or its graph is on the way")
     # A draft of twice the candidates finds about what a good graph does.
     wanted = ef_search(top_k, recall_target) * (2 if any(map(is_draft, graphs)) else 1)
+    line = filter_first_up_to(vectors, top_k)
     if matches is None:
-        return Approximate(min(MAX_EF_SEARCH, wanted))
-    if matches <= filter_first_up_to(vectors):
-        return Exact(f"the filter is first: at most {filter_first_up_to(vectors)} matches")
+        if top_k > MAX_QUERY_PAGE and vectors <= line:
+            return Exact(f"so many are wanted: of at most {line} vectors")
+        # It has no more candidates than this unless it goes on.
+        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=2 * top_k > MAX_EF_SEARCH)
+    if matches <= line:
+        return Exact(f"the filter is first: at most {line} matches")
     # Of the candidates only those that match are of use, and recall falls with them.
     few = matches * 2 < vectors
     return Approximate(round(min(MAX_EF_SEARCH, wanted * (1.75 if few else 1))), iterative=True)

@@ -1,21 +1,25 @@
 """QueryVectors."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import HttpMethod
 from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import asdict
 
 from app.authorization import Caller, authorize
-from app.constraints import ABSENT, Integer, Range, Required
+from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog
 from app.database.nearest import Search, nearest
+from app.database.query_pages import first_page, next_page
+from app.database.rankings import LIFETIME, Cursor
 from app.database.vector_table import metadata_of
 from app.errors import ValidationException, ValidationExceptionField
 from app.filters.nodes import Node
 from app.filters.parse import parse_filter
 from app.index_modes import IndexModeText, effective_mode
 from app.kms import record_cipher
-from app.limits import MAX_TOP_K
+from app.limits import MAX_QUERY_PAGE, MAX_TOP_K
 from app.operation import operation
 from app.record_cipher import RecordCipher
 from app.server import Server
@@ -32,7 +36,7 @@ class QueryVectorsInput(IndexInput, frozen=True):
     query_mode: IndexModeText | None = None
     query_texts: Any = None
     return_scores: bool | None = None
-    next_token: Any = None
+    next_token: Annotated[str, Length(1, 4096)] | None = None
 
 
 class QueryOutputVector(Output):
@@ -44,6 +48,7 @@ class QueryOutputVector(Output):
 class QueryVectorsOutput(Output):
     vectors: list[QueryOutputVector]
     distance_metric: DistanceMetric
+    next_token: str | None = None
 
 
 @operation(HttpMethod.POST, "/QueryVectors")
@@ -63,12 +68,38 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
         recall_target=index.recall_target or server.settings.recall_target,
     )
     cipher = await record_cipher(server.cache, index)
-    if search.filter is not None:
-        server.range_use.note(index.id, search.filter)
-    async with server.database.connection(heavy=not index.graphs) as connection:
-        rows = await nearest(connection, search, server.selectivity)
-    vectors = [_output(row, data, cipher) for row in rows]
-    return QueryVectorsOutput(vectors=vectors, distance_metric=index.distance_metric)
+    rows, next_token = await _page(data, caller, server, search)
+    return QueryVectorsOutput(
+        vectors=[_output(row, data, cipher) for row in rows],
+        distance_metric=index.distance_metric,
+        next_token=next_token,
+    )
+
+
+async def _page(
+    data: QueryVectorsInput, caller: Caller, server: Server, search: Search
+) -> tuple[list[Any], str | None]:
+    """Rows for `_output`, and the token of the page behind them."""
+    if data.next_token is None and search.filter is not None:
+        server.range_use.note(search.index.id, search.filter)
+    if data.next_token is None and data.top_k <= MAX_QUERY_PAGE:
+        async with server.database.connection(heavy=not search.index.graphs) as connection:
+            return await nearest(connection, search, server.selectivity), None
+    bound_to = _request(data, caller, search)
+    if data.next_token is None:
+        async with server.database.connection(heavy=True) as connection:
+            page = await first_page(connection, search, caller.principal.user_id, server.selectivity)
+    else:
+        cursor = server.page_tokens.open(data.next_token, Cursor, bound_to, datetime.now(UTC), LIFETIME)
+        async with server.database.connection() as connection:
+            page = await next_page(connection, search, cursor)
+    return page.rows, server.page_tokens.seal(page.next, bound_to, datetime.now(UTC)) if page.next else None
+
+
+def _request(data: QueryVectorsInput, caller: Caller, search: Search) -> tuple[Any, ...]:
+    """All that a page token is bound to: who asks which index, and every member but the token itself."""
+    members = asdict(data) | {"next_token": None, "query_vector": search.vector.tobytes()}
+    return "QueryVectors", caller.principal.user_id, str(search.index.arn), search.index.id, members
 
 
 def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
@@ -91,7 +122,6 @@ def _refuse_newest_members(data: QueryVectorsInput) -> None:
     newest = {
         "queryTexts": data.query_texts,
         "returnScores": data.return_scores,
-        "nextToken": data.next_token,
     }
     for member, value in newest.items():
         if value:

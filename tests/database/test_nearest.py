@@ -9,11 +9,12 @@ from pgvector import Vector
 from app.database.catalog import Index
 from app.database.engine import Database
 from app.database.graphs import graph_name
-from app.database.nearest import Search, approximate, exact, nearest
+from app.database.nearest import Search, approximate, asked_for, exact, nearest
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement
 from app.database.vector_table import StoredVector, delete, upsert
 from app.filters.parse import parse_filter
+from app.limits import MAX_QUERY_PAGE, MAX_TOP_K
 from tests.database.conftest import Library
 
 Vectors = npt.NDArray[np.float32]
@@ -53,6 +54,19 @@ async def explained(database: Database, statement: Statement, search: Search) ->
     async with database.connection() as connection:
         explain = Statement(f"EXPLAIN {statement.text}", statement.values)
         return "\n".join(row[0] for row in await connection.run(explain, search.query, prepare=False))
+
+
+@pytest.mark.parametrize(
+    ("top_k", "asked"),
+    [(1, 1), (99, 99), (100, 100), (101, 112), (112, 112), (113, 128), (129, 160), (1_000, 1_024), (10_000, 10_240)],
+)
+def test_statements_of_many_rows_ask_for_a_round_number(top_k: int, asked: int) -> None:
+    assert asked_for(top_k) == asked
+
+
+def test_so_there_are_few_texts_of_statements() -> None:
+    assert len({asked_for(top_k) for top_k in range(MAX_QUERY_PAGE + 1, MAX_TOP_K + 1)}) == 27
+    assert all(top_k <= asked_for(top_k) <= top_k * 1.25 for top_k in range(1, MAX_TOP_K + 1))
 
 
 @pytest.mark.parametrize("approximate", [False, True], ids=["exact", "approximate"])

@@ -14,7 +14,7 @@ from app.database.strategy import (
 
 GOOD = Graph(1, 0, 63_667, FINAL_EF_CONSTRUCTION, 63_666)
 DRAFT = Graph(1, 0, 63_667, DRAFT_EF_CONSTRUCTION, 63_666)
-LINE = filter_first_up_to(63_666)
+LINE = filter_first_up_to(63_666, 10)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,35 @@ def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
 
 
 @pytest.mark.parametrize(("vectors", "line"), [(10_000, 2_500), (63_666, 5_546), (1_000_000, 20_500)])
-def test_the_line_between_both_moves_with_the_root_of_the_vectors(vectors: int, line: int) -> None:
-    assert filter_first_up_to(vectors) == line
+@pytest.mark.parametrize("top_k", [1, 10, 100])
+def test_the_line_between_both_moves_with_the_root_of_the_vectors(vectors: int, line: int, top_k: int) -> None:
+    assert filter_first_up_to(vectors, top_k) == line
+
+
+@pytest.mark.parametrize(
+    ("vectors", "matches", "top_k", "expected"),
+    [
+        (63_666, None, 200, Approximate(400)),
+        (63_666, None, 500, Approximate(1_000)),
+        (63_666, None, 501, Approximate(1_000, iterative=True)),
+        (63_666, None, 1_500, Approximate(1_000, iterative=True)),
+        (63_666, None, 1_600, None),
+        (63_666, None, 10_000, None),
+        (63_666, 63_666, 1_500, Approximate(1_000, iterative=True)),
+        (63_666, 31_000, 300, Approximate(1_000, iterative=True)),
+        (63_666, 31_000, 500, None),
+        (63_666, 7_689, 101, None),
+        (1_000_000, None, 10_000, Approximate(1_000, iterative=True)),
+        (1_000_000, 500_000, 10_000, None),
+        (9_000, None, 10_000, None),
+    ],
+)
+def test_of_many_pages_all_are_measured_sooner(
+    vectors: int, matches: int | None, top_k: int, expected: Approximate | None
+) -> None:
+    """None is exact."""
+    chosen = choose([Graph(1, 0, vectors + 1, FINAL_EF_CONSTRUCTION, vectors)], matches, top_k, 0.98)
+    assert (chosen if isinstance(chosen, Approximate) else None) == expected
 
 
 def test_what_comes_short_is_searched_further_in_the_graph_and_then_exactly() -> None:

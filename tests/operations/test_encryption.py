@@ -200,6 +200,31 @@ def test_many_vectors_come_back_page_by_page(client: Any, index: dict[str, str])
     assert {v["key"]: v["metadata"]["text"] for page in pages for v in page["vectors"]} == texts
 
 
+def test_results_come_back_page_by_page(client: Any, index: dict[str, str]) -> None:
+    texts = {f"k{i:03}": f"{HIDDEN} {i}" for i in range(250)}
+    client.put_vectors(
+        **index, vectors=[record(key, [1, 2 + i], text=text) for i, (key, text) in enumerate(texts.items())]
+    )
+    client.delete_vectors(**index, keys=["k"])
+    pages = list(
+        client.get_paginator("query_vectors").paginate(**index, topK=250, queryVector=VECTOR, returnMetadata=True)
+    )
+    assert [len(page["vectors"]) for page in pages] == [100, 100, 50]
+    assert {v["key"]: v["metadata"]["text"] for page in pages for v in page["vectors"]} == texts
+
+
+def test_a_page_needs_the_key_that_the_page_before_needed(
+    client: Any, deployment: Deployment, index: dict[str, str], key_arn: str
+) -> None:
+    client.put_vectors(**index, vectors=[record(f"k{i:03}", [1, 2 + i], text=HIDDEN) for i in range(150)])
+    asked = {**index, "topK": 150, "queryVector": VECTOR, "returnMetadata": True}
+    token = client.query_vectors(**asked)["nextToken"]
+    set_state(deployment, key_arn, "Disabled")
+    assert answer(lambda: client.query_vectors(**asked, nextToken=token)).startswith("400 KmsDisabledException")
+    set_state(deployment, key_arn, "Enabled")
+    assert len(client.query_vectors(**asked, nextToken=token)["vectors"]) == 50
+
+
 def test_in_the_database_only_filterable_metadata_is_readable(
     client: Any, deployment: Deployment, index: dict[str, str]
 ) -> None:

@@ -1,0 +1,79 @@
+"""Queries for more than a page: ranked once, and read page by page.
+
+Where a vector stands, and at which distance, is as of the ranking.  That it is there, that it matches the filter, and
+its metadata are as of the page: what was deleted meanwhile is left out, and a page may hold fewer vectors, or none.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import NullType
+
+from app.database import rankings
+from app.database.connection import Connection
+from app.database.nearest import FILTER, Search, filtered, nearest
+from app.database.rankings import Cursor, Ranking
+from app.database.selectivity import Selectivity
+from app.database.statements import Statement, compiled
+from app.database.vector_table import metadata_columns, table_of
+from app.filters.compile import compile_row_filter
+
+
+class Page(Struct, frozen=True):
+    """Rows as `nearest` gives them."""
+
+    rows: list[Any]
+    next: Cursor | None
+
+
+async def first_page(connection: Connection, search: Search, user_id: str, selectivity: Selectivity) -> Page:
+    """Found without metadata, of which only a page is read."""
+    rows = await nearest(connection, replace(search, return_metadata=False), selectivity)
+    ranking = Ranking([row.key for row in rows], [row.distance for row in rows])
+    return await ranked_page(connection, search, user_id, ranking)
+
+
+async def ranked_page(connection: Connection, search: Search, user_id: str, ranking: Ranking) -> Page:
+    """The first of them; the others are kept where there are others."""
+    pages = list(ranking.pages())
+    if len(pages) < 2:
+        return Page(await _rows(connection, search, ranking), None)
+    cursor = await rankings.store(connection, search.index, user_id, pages)
+    return Page(await _rows(connection, search, pages[0]), cursor.next)
+
+
+async def next_page(connection: Connection, search: Search, cursor: Cursor) -> Page:
+    page = await rankings.find_page(connection, cursor)
+    return Page(await _rows(connection, search, page), cursor.next)
+
+
+async def _rows(connection: Connection, search: Search, page: Ranking) -> list[Any]:
+    table = table_of(search.index)
+    statement = _statement(table, return_metadata=search.return_metadata, is_filtered=search.filter is not None)
+    if search.filter is not None:
+        statement = filtered(statement, compile_row_filter(search.filter, table.c.metadata))
+    values = {"keys": page.keys, "distances": page.distances}
+    return await connection.run(statement, values, prepare=search.filter is None)
+
+
+@lru_cache(maxsize=1024)
+def _statement(table: sa.Table, *, return_metadata: bool, is_filtered: bool) -> Statement:
+    """At most a page of look-ups by key, whatever the filter."""
+    ranked = (
+        sa.func.unnest(_array("keys", sa.Text()), _array("distances", sa.Double()))
+        .table_valued("key", "distance", with_ordinality="place", name="ranked")
+        .render_derived()
+    )
+    columns: list[sa.ColumnElement[Any]] = [table.c.key, ranked.c.distance, ranked.c.place]
+    if return_metadata:
+        columns += metadata_columns(table)
+    rows = sa.select(*columns).join_from(ranked, table, table.c.key == ranked.c.key).order_by(ranked.c.place)
+    return compiled(rows.where(FILTER) if is_filtered else rows)
+
+
+def _array(name: str, element: Any) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.bindparam(name, type_=NullType()), ARRAY(element))
