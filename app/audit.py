@@ -1,4 +1,4 @@
-"""The audit log: what CloudTrail would record of each control-plane call and each denied call, one JSON line each.
+"""The audit log: what CloudTrail would record of control-plane calls, denied calls and operators' changes.
 
 Field names are those of CloudTrail's event record, version 1.11.  Neither secrets nor vectors, metadata and filters get
 into it: parameters are those of the control plane, and of the data plane only the names of what was asked for.
@@ -17,6 +17,7 @@ from app.policy.principals import Principal
 DATA_EVENTS = {"PutVectors", "GetVectors", "ListVectors", "DeleteVectors", "QueryVectors"}
 NAMES = ("vectorBucketName", "vectorBucketArn", "indexName", "indexArn")
 READ_ONLY = ("Get", "List", "Query")
+KINDS = {"s3vectors": "AWS::S3Vectors::VectorBucket", "iam": "AWS::IAM::User", "kms": "AWS::KMS::Key"}
 MAX_TEXT = 1024
 MAX_PARAMETERS_BYTES = 100 * 1024
 OMITTED = {"omitted": True}
@@ -91,6 +92,50 @@ def record(event: Event) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
+class Change(Struct, frozen=True):
+    """Of identities or keys, by an operator on the command line; without secrets."""
+
+    action: str
+    account_id: str | None
+    parameters: dict[str, Any]
+    resource: str | None = None
+    response: dict[str, Any] | None = None
+
+
+class Operator(Struct, frozen=True):
+    """Nobody whom AWS knows: a user of a machine."""
+
+    user: str
+    host: str
+
+
+def change_record(change: Change, operator: Operator, region: str, time: datetime) -> dict[str, Any]:
+    service, _, name = change.action.partition(":")
+    members = {
+        "eventVersion": "1.11",
+        "userIdentity": {"type": "Unknown", "userName": operator.user},
+        "eventTime": time.strftime(TIME),
+        "eventSource": f"{service}.amazonaws.com",
+        "eventName": name,
+        "awsRegion": region,
+        "sourceIPAddress": operator.host,
+        "userAgent": "pgs3vectors",
+        "requestParameters": _within_bounds(
+            {key: value for key, value in change.parameters.items() if value is not None}
+        ),
+        "responseElements": change.response,
+        "requestID": str(uuid4()),
+        "eventID": str(uuid4()),
+        "readOnly": False,
+        "resources": [_resource(change.resource)] if change.resource else None,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": change.account_id,
+        "eventCategory": "Management",
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
 def _user_identity(event: Event) -> dict[str, Any]:
     """Of whom no signature proves to be anybody, only the key that was claimed is known."""
     principal = event.principal
@@ -112,7 +157,6 @@ def _user_identity(event: Event) -> dict[str, Any]:
 
 
 def _parameters(event: Event) -> dict[str, Any] | None:
-    """Left out where they are too long, as CloudTrail does, since what is refused for its length has any length."""
     if event.input is None:
         return None
     if event.name in DATA_EVENTS:
@@ -120,7 +164,11 @@ def _parameters(event: Event) -> dict[str, Any] | None:
         members = {wire: getattr(event.input, name) for name, wire in fields if wire in NAMES}
     else:
         members = to_builtins(event.input, enc_hook=_unread)
-    parameters = {name: value for name, value in members.items() if value is not None}
+    return _within_bounds({name: value for name, value in members.items() if value is not None})
+
+
+def _within_bounds(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Left out where they are too long, as CloudTrail does, since what is refused for its length has any length."""
     return parameters if len(json.encode(parameters)) <= MAX_PARAMETERS_BYTES else OMITTED
 
 
@@ -140,5 +188,6 @@ def _deciding_statement(decision: Decision | None) -> dict[str, Any] | None:
 
 
 def _resource(arn: str) -> dict[str, str]:
-    kind = "Index" if "/index/" in arn else "VectorBucket"
-    return {"type": f"AWS::S3Vectors::{kind}", "ARN": arn, "accountId": arn.split(":")[4]}
+    service, account_id = arn.split(":")[2], arn.split(":")[4]
+    kind = "AWS::S3Vectors::Index" if "/index/" in arn else KINDS[service]
+    return {"type": kind, "ARN": arn, "accountId": account_id}

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from queue import Full, Queue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import structlog
 
@@ -41,11 +41,11 @@ class AuditFile:
     `lost` counts the records that found the queue full or the disk failing; what is lost is said in the log.
     """
 
-    def __init__(self, file: Path | None) -> None:
-        """Without a file, standard output."""
+    def __init__(self, file: Path | None, stream: TextIO | None = None) -> None:
+        """Without a file, the stream, or standard output."""
         self.lost = 0
         self._file = file
-        self._descriptor = -1 if file else sys.stdout.fileno()
+        self._descriptor = -1 if file else (stream or sys.stdout).fileno()
         self._queue: Queue[bytes | None] = Queue(QUEUE_RECORDS)
         self._broken = False
         self._complained = -inf

@@ -1,37 +1,30 @@
 """What the operator reads when the server answers: where it is, the credentials, and a command to try."""
 
 import shlex
-import socket
 import sys
 import time
+from collections.abc import Callable
 from threading import Thread
 
 from app.credentials import Credentials, credentials_file
 from app.settings import Settings
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not what to listen on
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to ask, not what to listen on
 
 
-def announce_when_ready(settings: Settings, address: str, created: Credentials | None) -> None:
-    """The thread waits for the workers while the caller, in the main thread, supervises them."""
-    Thread(target=_announce, args=(settings, ANY_ADDRESS.get(address, address), created), daemon=True).start()
+def announce_when_ready(
+    settings: Settings, address: str, created: Credentials | None, is_up: Callable[[], bool]
+) -> None:
+    """The thread waits for a worker's sign of life while the caller, in the main thread, supervises them."""
+    host = ANY_ADDRESS.get(address, address)
+    Thread(target=_announce, args=(settings, host, created, is_up), daemon=True).start()
 
 
-def _announce(settings: Settings, address: str, created: Credentials | None) -> None:
-    while not answers(address, settings.port):
+def _announce(settings: Settings, address: str, created: Credentials | None, is_up: Callable[[], bool]) -> None:
+    while not is_up():
         time.sleep(0.02)
     sys.stdout.write("".join(f"{line}\n" for line in lines(settings, endpoint(address, settings.port), created)))
     sys.stdout.flush()
-
-
-def answers(address: str, port: int) -> bool:
-    """An empty request is refused by the HTTP parser of a worker that is up, and never becomes a logged request."""
-    try:
-        with socket.create_connection((address, port), timeout=5) as connection:
-            connection.sendall(b"?\r\n\r\n")
-            return connection.recv(1) != b""
-    except OSError:
-        return False
 
 
 def endpoint(address: str, port: int) -> str:

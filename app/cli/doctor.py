@@ -18,6 +18,7 @@ from app.database.build_failures import reason
 from app.database.diagnosis import contents, server
 from app.database.diagnosis.finding import Finding, State
 from app.database.engine import Database
+from app.database.link import linked
 from app.database.wrapped_keys import check_keys, nothing_is_wrapped
 from app.envelope import KeyEncryptionKeys, Unopenable
 from app.key_encryption_key import NoKeyEncryptionKey, key_encryption_keys, key_file
@@ -28,7 +29,7 @@ Look = Callable[[], Iterable[Finding]]
 
 GIB = 1024**3
 LITTLE_DISK_SHARE, LITTLE_DISK_BYTES, NO_DISK_BYTES = 0.1, 2 * GIB, GIB // 4
-CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 10
 
 
 def doctor(*, json: Json = False) -> None:
@@ -56,7 +57,7 @@ def diagnosis(settings: Settings) -> Iterator[Finding]:
     try:
         with (
             database_url(settings) as url,
-            closing(psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)) as connection,
+            closing(psycopg.connect(linked(url), autocommit=True)) as connection,
         ):
             yield Finding.ok("database", f"{connection.info.dbname} at {connection.info.host or 'a local socket'}")
             yield from of_database(settings, connection, url, is_embedded=is_embedded)
@@ -120,7 +121,7 @@ def of_keys(settings: Settings, url: str) -> Iterator[Finding]:
 
 async def opened(url: str, keys: KeyEncryptionKeys) -> bool:
     """Whether there is anything to open; raises NoKeyEncryptionKey where it does not open."""
-    database = Database(url, pool_size=1, statement_timeout_seconds=CONNECT_SECONDS)
+    database = Database(url, pool_size=1, statement_timeout_seconds=STATEMENT_SECONDS)
     await database.open()
     try:
         async with database.transaction() as connection:

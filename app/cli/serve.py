@@ -54,7 +54,7 @@ def serve(
             operator.give_keys(asyncio.run(prepare_catalog(url, settings)))
             created = prepare_credentials(settings)
             export(database_url=url, data_dir=settings.data_dir)
-            announce_when_ready(settings, listeners[0].getsockname()[0], created)
+            announce_when_ready(settings, listeners[0].getsockname()[0], created, lambda: processes.up[0] > 0)
             processes.supervise()
 
 

@@ -17,6 +17,7 @@ from app.cli.connection import database_url
 from app.cli.iam.owners import OfAccount
 from app.cli.output import CommandError
 from app.database.embedded_binaries import binaries
+from app.database.link import linked
 from app.database.view_names import ViewName, find_view
 from app.errors import NotFoundException
 from app.settings import Settings
@@ -43,13 +44,13 @@ def sql(*arguments: Arguments, account: OfAccount = None) -> None:
         view = view_named(url, name, Account(account or settings.account_id, settings.region)) if name else None
         if view and not passed and sys.stdin.isatty():
             sys.stderr.write(f"{name} is {view.quoted}{' and :view' if view.view else ''} here.\n")
-        sys.exit(run([str(psql(settings)), *on(url, view), *passed], url))
+        sys.exit(run([str(psql(settings)), *on(linked(url), view), *passed], url))
 
 
 def view_named(url: str, name: str, home: Account) -> ViewName:
     bucket, _, index = name.partition("/")
     arn = VectorBucketArn(home, bucket)
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(linked(url)) as connection:
         try:
             return find_view(connection, IndexArn(arn, index) if index else arn)
         except (NotFoundException, psycopg.errors.UndefinedTable):

@@ -40,6 +40,8 @@ class Worker:
         self.begin()
 
     def begin(self) -> None:
+        self.begins_at: float | None = None
+        """Of one that has died, while the others go on."""
         self.last_sign = -inf
         invite(self._metrics_folder, self._place)
         self.signs, signal_end = _PROCESSES.Pipe(duplex=False)
@@ -56,6 +58,7 @@ class Worker:
         log.error("worker_died", pid=self.process.pid, exit_code=self.process.exitcode)
         self.signs.close()
         self.last_sign = -inf
+        self.begins_at = time.monotonic() + LIVELY_SECONDS
         forget_what_was_in_flight(self._metrics_folder, self._place)
 
     @property
@@ -101,6 +104,7 @@ class Workers:
         self._last_sign = time.monotonic()
         self._watch(inf)
         self.is_draining = True
+        self._workers = [worker for worker in self._workers if worker.begins_at is None]
         self._watch(self._drain_delay_seconds)  # served as before, while balancers see that this is to end
         for listener in self._listeners:
             listener.close()  # the workers have the others, and close them at once: nobody connects who is not served
@@ -110,26 +114,39 @@ class Workers:
         """Until a signal comes, or the time is over; while draining, who has ended stays so."""
         end = time.monotonic() + seconds
         while self._workers and (left := end - time.monotonic()) > 0:
-            sources = [source for worker in self._workers for source in (worker.process.sentinel, worker.signs)]
+            alive = [worker for worker in self._workers if worker.begins_at is None]
+            sources = [source for worker in alive for source in (worker.process.sentinel, worker.signs)]
+            left = min(left, self._begin_again())
             ready = wait([self._ending, *sources], None if left == inf else left)
             if self._ending in ready:
                 os.read(self._ending, 1)
                 return
-            for worker in [*self._workers]:
+            for worker in alive:
                 if worker.process.sentinel in ready:
-                    self._replace(worker)
+                    self._lose(worker)
                 elif worker.signs in ready:
                     worker.hear()
                     self._last_sign = worker.last_sign
 
-    def _replace(self, worker: Worker) -> None:
+    def _begin_again(self) -> float:
+        """Those whose time has come; in how many seconds the next one's comes."""
+        now, next_ = time.monotonic(), inf
+        for worker in self._workers:
+            if worker.begins_at is None:
+                continue
+            if worker.begins_at <= now:
+                worker.begin()
+                log.info("worker_begun_again", pid=worker.process.pid)
+                next_ = 0  # which is to be listened to
+            else:
+                next_ = min(next_, worker.begins_at - now)
+        return next_
+
+    def _lose(self, worker: Worker) -> None:
         worker.died()
         self.deaths += 1
         if self.is_draining:
             self._workers.remove(worker)
-        else:
-            time.sleep(LIVELY_SECONDS)
-            worker.begin()
 
     def _stop(self, _: int, __: FrameType | None) -> None:
         os.write(self._end, b".")

@@ -13,7 +13,7 @@ import pytest
 
 from app.cli.serve import KEEPALIVE, bound
 from tests.cli.test_serve import children_of, status
-from tests.server_process import ServerProcess, running
+from tests.server_process import ServerProcess, running, until
 
 HEAD = b"POST /ListVectorBuckets HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
 
@@ -49,6 +49,18 @@ def test_a_worker_that_dies_is_replaced_and_its_connections_wait(server: ServerP
     os.kill(min(first), signal.SIGKILL)
     assert [status(server.endpoint) for _ in range(30)] == [403] * 30
     assert len(two_workers(server, {min(first)})) == 2
+
+
+def test_workers_that_die_together_are_begun_again_together(server: ServerProcess) -> None:
+    """And not one after the other, each after a pause."""
+    for pid in two_workers(server, set()):
+        os.kill(pid, signal.SIGKILL)
+    told: list[str] = []
+    while len(told) < 4:
+        *_, line = until(server.lines, "20")
+        told += [event for event in ("worker_died", "worker_begun_again") if event in line]
+    assert told == ["worker_died", "worker_died", "worker_begun_again", "worker_begun_again"]
+    assert status(server.endpoint) == 403
 
 
 def test_what_was_asked_before_the_end_is_answered(server: ServerProcess) -> None:

@@ -165,6 +165,7 @@ def test_failures_of_the_database_are_counted_by_class(server: OperatedServer, s
 
 def test_what_is_no_request_is_counted_apart(server: OperatedServer) -> None:
     before = server.figures
+    assert before("http_refused_total") == 0  # the server does not knock at its own door
     with socket.create_connection(("127.0.0.1", server.process.port), timeout=30) as connection:
         connection.sendall(b"no HTTP\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 400"

@@ -4,6 +4,8 @@ import re
 
 from cyclopts import App
 
+from app.audit import Change
+from app.cli.audit import audit
 from app.cli.connection import opened_catalog
 from app.cli.iam.owners import account_of
 from app.cli.output import CommandError, Json, say, show
@@ -22,6 +24,7 @@ async def create(account_id: str, *, name: str = "") -> None:
     async with opened_catalog() as catalog, catalog.database.transaction() as connection:
         if not await ensure_account(connection, catalog.keys, account_id, name):
             raise CommandError(f"Account {account_id} exists already.")
+    audit(catalog.settings, Change("organizations:CreateAccount", account_id, {"accountName": name}))
     say(f"Account {account_id} created. Its root user's access key: pgs3vectors iam key create --account {account_id}")
 
 
@@ -46,4 +49,5 @@ async def delete(account_id: str) -> None:
         if holds := [what for what, count in (await contents(connection, account_id)).items() if count]:
             raise CommandError(f"Account {account_id} still has {', '.join(holds)}.")
         await delete_account(connection, account_id)
+    audit(catalog.settings, Change("organizations:CloseAccount", account_id, {"accountId": account_id}))
     say(f"Account {account_id} deleted.")

@@ -15,6 +15,8 @@ from app.access_keys import (
     new_secret,
     seal_secret,
 )
+from app.audit import Change
+from app.cli.audit import audit
 from app.cli.connection import Catalog, opened_catalog
 from app.cli.iam.owners import OfAccount, account_of, user_of
 from app.cli.output import CommandError, Json, say, show, show_one
@@ -78,6 +80,7 @@ async def delete(access_key_id: str) -> None:
     async with opened_catalog() as catalog, catalog.database.transaction() as connection:
         if not await delete_access_key(connection, access_key_id):
             raise CommandError(f"There is no access key {access_key_id}.")
+    audit(catalog.settings, Change("iam:DeleteAccessKey", None, {"accessKeyId": access_key_id}))
     say(f"Access key {access_key_id} deleted.")
 
 
@@ -85,6 +88,7 @@ async def set_status(access_key_id: str, status: str) -> None:
     async with opened_catalog() as catalog, catalog.database.transaction() as connection:
         if not await update_access_key(connection, access_key_id, status):
             raise CommandError(f"There is no access key {access_key_id}.")
+    audit(catalog.settings, Change("iam:UpdateAccessKey", None, {"accessKeyId": access_key_id, "status": status}))
     say(f"Access key {access_key_id} is {status.lower()}.")
 
 
@@ -110,7 +114,22 @@ async def create_key(
         )
         if not await insert_access_key(connection, new):
             raise CommandError(f"{owner.arn} has two access keys already; delete one first.")
+    audit_key(catalog, new, lifetime)
     shown = {"AccessKeyId": access_key_id, "SecretAccessKey": secret}
     if token and expiration:
         shown |= {"SessionToken": token, "Expiration": expiration.isoformat()}
     return shown
+
+
+def audit_key(catalog: Catalog, new: NewAccessKey, lifetime: timedelta | None) -> None:
+    """The id, which is no secret."""
+    owner, expiration = new.principal, new.expiration_time
+    parameters = {"userName": owner.user_name or None}
+    if lifetime is None or expiration is None:
+        action, created = "iam:CreateAccessKey", {"accessKey": {"accessKeyId": new.access_key_id, "status": "Active"}}
+    else:
+        parameters |= {"durationSeconds": str(round(lifetime.total_seconds()))}
+        told = {"accessKeyId": new.access_key_id, "expiration": expiration.isoformat()}
+        action, created = "sts:GetSessionToken", {"credentials": told}
+    resource = owner.arn if owner.user_name else None
+    audit(catalog.settings, Change(action, owner.account_id, parameters, resource=resource, response=created))

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from app.audit import Change
+from app.cli.audit import audit
 from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount, user_of
 from app.cli.output import CommandError, Json, say, show
@@ -31,6 +33,8 @@ async def put(user_name: str, policy_name: str, document: Document, *, account: 
         if len({policy_name, *await find_policies(connection, user.user_id)}) > MAX_POLICIES:
             raise CommandError(f"A user has at most {MAX_POLICIES} policies.")
         await put_policy(connection, user.user_id, policy_name, text)
+    parameters = {"userName": user_name, "policyName": policy_name, "policyDocument": text}
+    audit(catalog.settings, Change("iam:PutUserPolicy", user.account_id, parameters, resource=user.arn))
     say(f"{user.arn} has the policy {policy_name}.")
 
 
@@ -61,6 +65,8 @@ async def delete(user_name: str, policy_name: str, *, account: OfAccount = None)
         user = await user_of(connection, catalog, account, user_name)
         if not await delete_policy(connection, user.user_id, policy_name):
             raise CommandError(f"{user.arn} has no policy {policy_name}.")
+    parameters = {"userName": user_name, "policyName": policy_name}
+    audit(catalog.settings, Change("iam:DeleteUserPolicy", user.account_id, parameters, resource=user.arn))
     say(f"{user.arn} no longer has the policy {policy_name}.")
 
 

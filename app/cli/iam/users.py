@@ -5,6 +5,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from app.audit import Change
+from app.cli.audit import audit
 from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount, account_of, user_of
 from app.cli.output import CommandError, Json, say, show
@@ -28,6 +30,8 @@ async def create(user_name: str, *, account: OfAccount = None, tag: Tag = None) 
         if not await insert_user(connection, account_id, user_name, tags):
             raise CommandError(f"There is a user {user_name} in account {account_id} already.")
         created = await user_of(connection, catalog, account_id, user_name)
+    parameters = {"userName": user_name, "tags": told_tags(tags)}
+    audit(catalog.settings, Change("iam:CreateUser", account_id, parameters, resource=created.arn))
     say(created.arn)
 
 
@@ -47,6 +51,8 @@ async def tag_(user_name: str, *, account: OfAccount = None, tag: Tag = None) ->
     async with opened_catalog() as catalog, catalog.database.transaction() as connection:
         tagged = await user_of(connection, catalog, account, user_name)
         await update_user_tags(connection, tagged.user_id, tags)
+    parameters = {"userName": user_name, "tags": told_tags(tags)}
+    audit(catalog.settings, Change("iam:TagUser", tagged.account_id, parameters, resource=tagged.arn))
     say(f"{tagged.arn} has {len(tags)} tags.")
 
 
@@ -65,7 +71,12 @@ async def delete(user_name: str, *, account: OfAccount = None, force: bool = Fal
                 f"{gone.arn} has {len(keys)} access keys and {len(policies)} policies; --force deletes them too."
             )
         await delete_user(connection, gone.user_id)
+    audit(catalog.settings, Change("iam:DeleteUser", gone.account_id, {"userName": user_name}, resource=gone.arn))
     say(f"{gone.arn} deleted.")
+
+
+def told_tags(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 def parse_tags(given: list[str] | None) -> dict[str, str]:
