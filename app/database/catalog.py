@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import Account, IndexArn, VectorBucketArn
 from app.errors import ConflictException, NotFoundException, ServiceQuotaExceededException
+from app.filters.nodes import RangeKey
 from app.index_modes import IndexMode
 from app.limits import MAX_INDEXES_PER_VECTOR_BUCKET, MAX_VECTOR_BUCKETS_PER_ACCOUNT
 from app.shapes import DistanceMetric, EncryptionConfiguration
@@ -75,6 +76,7 @@ range_indexes = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("vector_index_id", sa.ForeignKey(vector_indexes.c.id)),
     sa.Column("key", sa.Text),
+    sa.Column("value_type", sa.Text),
     sa.Column("state", sa.Text),
     sa.Column("creation_time", sa.DateTime(timezone=True)),
     sa.Column("last_used_time", sa.DateTime(timezone=True)),
@@ -130,7 +132,7 @@ class Index(Struct, frozen=True):
     index_mode: IndexMode
     graphs: tuple[Graph, ...]
     """In the order of their positions; they share none."""
-    ranged_keys: frozenset[str]
+    ranged_keys: frozenset[RangeKey]
     """Of the metadata, those that have a range index."""
 
 
@@ -266,7 +268,7 @@ def _index(row: Any, arn: IndexArn) -> Index:
         recall_target=row.recall_target,
         index_mode=IndexMode(row.index_mode),
         graphs=tuple(Graph(*graph) for graph in row.graphs),
-        ranged_keys=frozenset(row.ranged_keys),
+        ranged_keys=frozenset(RangeKey(*of) for of in row.ranged_keys),
     )
 
 
@@ -278,7 +280,9 @@ def _graphs() -> sa.Label[Any]:
 
 
 def _ranged_keys() -> sa.Label[Any]:
-    return _array_of("ranged_keys", range_indexes.c.key, range_indexes)
+    """Arrays in the order of RangeKey's members."""
+    of = sa.func.jsonb_build_array(range_indexes.c.key, range_indexes.c.value_type)
+    return _array_of("ranged_keys", of, range_indexes)
 
 
 def _array_of(name: str, element: Any, of_index: sa.Table) -> sa.Label[Any]:

@@ -55,6 +55,7 @@ class GraphStatus(Struct, frozen=True):
 class RangeIndexStatus(Struct, frozen=True):
     id: int
     key: str
+    value_type: str
     state: str
     bytes: int | None
     creation_time: datetime

@@ -1,8 +1,11 @@
-"""Indexes for keys that are filtered by range, made in the background for the keys that are asked for often.
+"""Indexes for keys that are filtered by range or prefix, made in the background for what is asked for often.
 
     CREATE INDEX CONCURRENTLY range_42_7 ON vectors.index_42
         ((CASE jsonb_typeof(metadata -> 'year')
             WHEN 'number' THEN metadata -> 'year' WHEN 'array' THEN 'true'::jsonb END));
+    CREATE INDEX CONCURRENTLY range_42_8 ON vectors.index_42
+        ((CASE jsonb_typeof(metadata -> 'title')
+            WHEN 'string' THEN nullif(left(metadata ->> 'title', 64), '') WHEN 'array' THEN '' END COLLATE "C"));
 
 Rows of `s3_vectors.range_indexes` say which there are; whoever deletes one of them has the index dropped.
 
@@ -27,12 +30,15 @@ from app.database.concurrent_indexes import analyze, drop_index, is_valid
 from app.database.connection import Connection
 from app.database.statements import compiled
 from app.filters.compile import range_value
-from app.filters.nodes import Node, range_keys
+from app.filters.nodes import Node, RangeKey, range_keys
 
 log = structlog.get_logger()
 
 USES, WITHIN_SECONDS = 3, 600
 MAX_COUNTED = 10_000
+
+# What was asked for: of which vector index, which key and type of values.
+Use = tuple[int, RangeKey]
 
 MAX_RANGE_INDEXES = 8
 UNUSED = timedelta(hours=1)
@@ -47,8 +53,8 @@ class RangeUse:
     """What this worker has seen, noted in memory; `write` tells the others now and then."""
 
     def __init__(self) -> None:
-        self._moments: dict[tuple[int, str], deque[float]] = {}
-        self._used: set[tuple[int, str]] = set()
+        self._moments: dict[Use, deque[float]] = {}
+        self._used: set[Use] = set()
 
     def note(self, index_id: int, node: Node) -> None:
         for key in range_keys(node):
@@ -70,47 +76,50 @@ class RangeUse:
             self._used |= used
             raise
 
-    def _is_often(self, use: tuple[int, str]) -> bool:
+    def _is_often(self, use: Use) -> bool:
         moments = self._moments.get(use, deque())
         return len(moments) == USES and moments[-1] - moments[0] <= WITHIN_SECONDS
 
 
-async def note_uses(connection: Connection, uses: set[tuple[int, str]]) -> None:
+async def note_uses(connection: Connection, uses: set[Use]) -> None:
     asked = _as_rows(uses)
-    statement = (
-        sa.update(range_indexes)
-        .values(last_used_time=sa.func.now())
-        .where(_C.vector_index_id == asked.c.vector_index_id, _C.key == asked.c.key)
-    )
+    statement = sa.update(range_indexes).values(last_used_time=sa.func.now()).where(_is(asked))
     await connection.run(compiled(statement))
 
 
-async def want(connection: Connection, uses: set[tuple[int, str]]) -> None:
+async def want(connection: Connection, uses: set[Use]) -> None:
     """No more wait for an index than it may have; of the rest, who still asks when there is room will be heard."""
     asked = _as_rows(uses)
     others = sa.select(sa.func.count()).where(_C.vector_index_id == asked.c.vector_index_id).scalar_subquery()
-    place = sa.func.row_number().over(partition_by=asked.c.vector_index_id, order_by=asked.c.key)
-    known = sa.exists().where(_C.vector_index_id == asked.c.vector_index_id, _C.key == asked.c.key)
+    in_order = asked.c.key, asked.c.value_type
+    place = sa.func.row_number().over(partition_by=asked.c.vector_index_id, order_by=in_order)
+    known = sa.exists().where(_is(asked))
     new = (
-        sa.select(asked.c.vector_index_id, asked.c.key, (others + place).label("place"))
+        sa.select(asked, (others + place).label("place"))
         .join(vector_indexes, vector_indexes.c.id == asked.c.vector_index_id)
         .where(vector_indexes.c.deletion_time.is_(None), ~known)
         .subquery("new")
     )
-    chosen = sa.select(new.c.vector_index_id, new.c.key, sa.literal_column("'wanted'")).where(
-        new.c.place <= 2 * MAX_RANGE_INDEXES
-    )
-    statement = insert(range_indexes).from_select(["vector_index_id", "key", "state"], chosen)
+    names = "vector_index_id", "key", "value_type"
+    chosen = sa.select(*(new.c[name] for name in names), sa.literal_column("'wanted'"))
+    chosen = chosen.where(new.c.place <= 2 * MAX_RANGE_INDEXES)
+    statement = insert(range_indexes).from_select([*names, "state"], chosen)
     await connection.run(compiled(statement.on_conflict_do_nothing()))
 
 
-def _as_rows(uses: set[tuple[int, str]]) -> Any:
-    ids, keys = [index_id for index_id, _ in uses], [key for _, key in uses]
+def _is(asked: Any) -> sa.ColumnElement[bool]:
+    return sa.and_(*(_C[name] == asked.c[name] for name in ("vector_index_id", "key", "value_type")))
+
+
+def _as_rows(uses: set[Use]) -> Any:
+    rows = [(index_id, *of) for index_id, of in uses]
+    ids, keys, types = ([row[place] for row in rows] for place in range(3))
     unnested = sa.func.unnest(
         sa.cast(sa.literal(ids, ARRAY(sa.BigInteger)), ARRAY(sa.BigInteger)),
         sa.cast(sa.literal(keys, ARRAY(sa.Text)), ARRAY(sa.Text)),
+        sa.cast(sa.literal(types, ARRAY(sa.Text)), ARRAY(sa.Text)),
     )
-    return unnested.table_valued("vector_index_id", "key", name="asked").render_derived()
+    return unnested.table_valued("vector_index_id", "key", "value_type", name="asked").render_derived()
 
 
 async def recover(connection: Connection) -> None:
@@ -136,7 +145,7 @@ async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -
     await connection.run(compiled(unused))
     table = sa.func.to_regclass(sa.func.format("vectors.index_%s", _C.vector_index_id))
     due = sa.or_(_C.state == "wanted", sa.and_(_C.state == "failed", _C.retry_time <= sa.func.now()))
-    statement = sa.select(_C.id, _C.vector_index_id, _C.key, _C.state)
+    statement = sa.select(_C.id, _C.vector_index_id, _C.key, _C.value_type, _C.state)
     statement = statement.where(due, sa.func.pg_relation_size(table) >= MIN_TABLE_BYTES)
     for row in await connection.run(compiled(statement.order_by(_C.last_used_time.desc()))):
         if row.state == "failed" or await _has_room(connection, row.vector_index_id, limit):
@@ -181,7 +190,8 @@ async def _create(connection: Connection, name: str, row: Any) -> None:
 
     Not a partial index, whatever it would save: the planner takes no statistics from those.
     """
-    value = range_value(sa.column("metadata", JSONB), row.key).compile(dialect=_DIALECT)
+    of = RangeKey(row.key, row.value_type)
+    value = range_value(sa.column("metadata", JSONB), of).compile(dialect=_DIALECT)
     statement = f"CREATE INDEX CONCURRENTLY {name} ON vectors.index_{row.vector_index_id} (({value}))"
     await psycopg.AsyncClientCursor(connection).execute(statement.encode(), value.params)
 

@@ -2,7 +2,7 @@
 
 Three conditions with one meaning, for three uses:
 
-- `compile_filter` for searches that filter first: GIN serves its equalities, a range index its ranges;
+- `compile_filter` for searches that filter first: GIN serves its equalities, a range index its ranges and prefixes;
 - `compile_row_filter` for a walk through HNSW: the cheapest for one row, and nothing that the planner could serve;
 - `compile_estimate` for the planner's estimate of how many rows match.
 
@@ -11,6 +11,7 @@ Where it can be, a condition is one predicate of jsonpath.  For 63,666 rows that
 """
 
 import json
+import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 from sqlalchemy.types import UserDefinedType
 
 from app.filters.jsonpath import jsonpath
-from app.filters.nodes import And, In, Node, NotIn, Or, Range, Scalar, range_keys
+from app.filters.nodes import And, In, Node, NotIn, Or, Range, RangeKey, Scalar, StartsWith, range_keys
 from app.filters.simplify import simplify
 
 Condition = sa.ColumnElement[bool]
@@ -28,11 +29,20 @@ Metadata = sa.ColumnElement[Any]
 # PostgreSQL looks more constants than that up in a hash table: 120 values take as long as one.
 MAX_COMPARED = 8
 
+# Of a string in a range index: what is longer is told apart by the predicate behind it.
+MAX_INDEXED_CHARACTERS = 64
+
 _IS_NUMBER: sa.ColumnElement[str] = sa.literal_column("'number'")
+_IS_STRING: sa.ColumnElement[str] = sa.literal_column("'string'")
 _IS_LIST: sa.ColumnElement[str] = sa.literal_column("'array'")
 
-# In a range index, every list.  Behind all numbers, as jsonb is ordered.
+# In a range index, every list.  Behind all numbers, as jsonb is ordered; in place of the empty
+# string, which begins with no prefix that a range index serves.
 _LIST = sa.literal_column("'true'::jsonb", JSONB)
+_LIST_OF_STRINGS = sa.literal_column("''", sa.Text)
+
+# No text has them.
+_FIRST_SURROGATE, _AFTER_SURROGATES = 0xD800, 0xE000
 
 
 class _AsPassed(UserDefinedType[str]):
@@ -41,7 +51,7 @@ class _AsPassed(UserDefinedType[str]):
     cache_ok = True
 
 
-def compile_filter(node: Node, metadata: Metadata, ranged_keys: Collection[str] = ()) -> Condition:
+def compile_filter(node: Node, metadata: Metadata, ranged_keys: Collection[RangeKey] = ()) -> Condition:
     """`ranged_keys` have range indexes; without one, the form that they serve is only slower."""
     return _served(simplify(node), metadata, frozenset(ranged_keys))
 
@@ -58,13 +68,19 @@ def compile_estimate(node: Node, metadata: Metadata) -> Condition:
     return _matches(metadata, _path(simplify(node)))
 
 
-def range_value(metadata: Metadata, key: str) -> sa.ColumnElement[Any]:
-    """The expression of a range index: numbers are themselves, lists are alike, and nothing else is there.
+def range_value(metadata: Metadata, of: RangeKey) -> sa.ColumnElement[Any]:
+    """The expression of a range index: numbers are themselves, or strings by their beginning; lists are alike.
 
     So whatever a row holds, its entry is small: one of more than 2,704 bytes would refuse the row.
     """
-    value = _value(metadata, key)
-    return sa.case((_IS_NUMBER, value), (_IS_LIST, _LIST), value=sa.func.jsonb_typeof(value))
+    value = _value(metadata, of.key)
+    kind = sa.func.jsonb_typeof(value)
+    if of.value_type == "number":
+        return sa.case((_IS_NUMBER, value), (_IS_LIST, _LIST), value=kind)
+    beginning = sa.func.left(_text(metadata, of.key), sa.literal_column(str(MAX_INDEXED_CHARACTERS)), type_=sa.Text)
+    beginning = sa.func.nullif(beginning, _LIST_OF_STRINGS, type_=sa.Text)
+    # By code points, as a prefix is compared, whatever the collation of the database.
+    return sa.collate(sa.case((_IS_STRING, beginning), (_IS_LIST, _LIST_OF_STRINGS), value=kind), "C")
 
 
 def _row_by_row(node: Node, metadata: Metadata) -> Condition:
@@ -89,7 +105,7 @@ def _evaluated(node: Node, metadata: Metadata) -> Condition:
     raise AssertionError(node)
 
 
-def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str] = frozenset()) -> Condition:
+def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[RangeKey] = frozenset()) -> Condition:
     """What no index serves stands beside what one does as for a walk through HNSW."""
 
     def is_free(node: Node) -> bool:
@@ -102,7 +118,7 @@ def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str] = frozen
         case _ if is_free(node) and (_is_short(node) or isinstance(node, Or)):
             return _found_by_gin(node, metadata)
         case And(operands):
-            ranges = [o for o in operands if isinstance(o, Range) and not is_free(o)]
+            ranges = [o for o in operands if isinstance(o, Range | StartsWith) and not is_free(o)]
             free, rest = _parted(operands, lambda o: o in ranges or (_is_short(o) and is_free(o)))
             parts = [_may_be_in_range(metadata, o) for o in ranges]
             parts += [_served(o, metadata) for o in _together(And, free)]
@@ -112,7 +128,7 @@ def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[str] = frozen
             return sa.or_(*(_served(o, metadata, ranged_keys) for o in [*_together(Or, free), *rest]))
         case In(key, values):
             return _found_by_documents(metadata, key, values)
-        case Range():
+        case Range() | StartsWith():
             return sa.and_(_may_be_in_range(metadata, node), _row_by_row(node, metadata))
     raise AssertionError(node)
 
@@ -127,14 +143,14 @@ def _is_short(node: Node) -> bool:
             return True
 
 
-def _is_served(node: Node, ranged_keys: frozenset[str]) -> bool:
+def _is_served(node: Node, ranged_keys: frozenset[RangeKey]) -> bool:
     match node:
         case And(operands):
             return any(_is_served(operand, ranged_keys) for operand in operands)
         case Or(operands):
             return all(_is_served(operand, ranged_keys) for operand in operands)
-        case Range(key):
-            return key in ranged_keys
+        case Range() | StartsWith():
+            return not ranged_keys.isdisjoint(range_keys(node))
         case _:
             return isinstance(node, In)
 
@@ -168,16 +184,36 @@ def _found_by_documents(metadata: Metadata, key: str, values: Collection[Scalar]
     return metadata.bool_op("@>")(sa.any_(sa.cast(array, ARRAY(JSONB))))
 
 
-def _may_be_in_range(metadata: Metadata, node: Range) -> Condition:
-    """The rows of a range index for a predicate that has the last word: numbers in one range, and all lists.
+def _may_be_in_range(metadata: Metadata, node: Range | StartsWith) -> Condition:
+    """The rows of a range index for a predicate that has the last word: values in one range, and all lists.
 
     No more than what the index serves, because the planner does not have that checked again for each row.
     """
-    value = range_value(metadata, node.key)
+    if isinstance(node, StartsWith):
+        return _may_begin_so(metadata, node)
+    value = range_value(metadata, RangeKey(node.key, "number"))
     kept = [value.bool_op(bound.sign)(_json(bound.number)) for bound in node.bounds]
     if not any(bound.sign.startswith("<") for bound in node.bounds):
         kept.append(value.bool_op("<")(_LIST))
     return sa.or_(sa.and_(*kept), value.bool_op("=")(_LIST))
+
+
+def _may_begin_so(metadata: Metadata, node: StartsWith) -> Condition:
+    value = range_value(metadata, RangeKey(node.key, "string"))
+    first = node.prefix[:MAX_INDEXED_CHARACTERS]
+    kept = [value.bool_op(">=")(sa.literal(first, sa.Text))]
+    if end := successor(first):
+        kept.append(value.bool_op("<")(sa.literal(end, sa.Text)))
+    return sa.or_(sa.and_(*kept), value.bool_op("=")(_LIST_OF_STRINGS))
+
+
+def successor(prefix: str) -> str:
+    """The least text, by code points, behind all that begin so; empty where there is none."""
+    kept = prefix.rstrip(chr(sys.maxunicode))
+    if not kept:
+        return ""
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(_AFTER_SURROGATES if following == _FIRST_SURROGATE else following)
 
 
 def _holds_any(metadata: Metadata, key: str, values: Collection[Scalar]) -> Condition:
@@ -193,6 +229,10 @@ def _holds_any(metadata: Metadata, key: str, values: Collection[Scalar]) -> Cond
 
 def _value(metadata: Metadata, key: str) -> sa.ColumnElement[Any]:
     return metadata.op("->", return_type=JSONB())(sa.literal(key, _AsPassed()))
+
+
+def _text(metadata: Metadata, key: str) -> sa.ColumnElement[str]:
+    return metadata.op("->>", return_type=sa.Text())(sa.literal(key, _AsPassed()))
 
 
 def _matches(metadata: Metadata, path: sa.ColumnElement[Any]) -> Condition:

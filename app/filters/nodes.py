@@ -3,7 +3,7 @@
 A list has each of its elements: every condition asks for any of them.
 """
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -58,11 +58,21 @@ class StartsWith(Struct, frozen=True):
 Node: TypeAlias = And | Or | In | NotIn | Range | Exists | StartsWith
 
 
-def range_keys(node: Node) -> frozenset[str]:
+class RangeKey(NamedTuple):
+    """What a range index is of: the numbers of a key, or its strings."""
+
+    key: str
+    value_type: Literal["number", "string"]
+
+
+def range_keys(node: Node) -> frozenset[RangeKey]:
+    """A prefix is a range of strings; the empty one is no narrower than all of them."""
     match node:
         case And(operands) | Or(operands):
             return frozenset().union(*map(range_keys, operands))
         case Range(key):
-            return frozenset({key})
+            return frozenset({RangeKey(key, "number")})
+        case StartsWith(key, prefix) if prefix:
+            return frozenset({RangeKey(key, "string")})
         case _:
             return frozenset()

@@ -1,4 +1,4 @@
-"""Index modes: of each index, and of each bucket for indexes to come; whatever is there becomes ENHANCED."""
+"""Index modes, whatever is there becoming ENHANCED; and range indexes of strings, which serve prefixes."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 SCHEMA = "s3_vectors"
 COLUMNS = {"vector_buckets": "default_index_mode", "vector_indexes": "index_mode"}
+UNIQUE = "range_indexes_vector_index_id_key_key"
 WATCHED = "account_id, vector_bucket_name, policy, policy_user_ids, tags, sse_type, kms_key_arn, deletion_time"
 
 
@@ -21,6 +22,7 @@ def upgrade() -> None:
         known = sa.CheckConstraint(f"{name} IN ('CLASSIC', 'ENHANCED')", name=f"{table}_{name}_check")
         op.add_column(table, sa.Column(name, sa.Text, known, nullable=False, server_default="ENHANCED"), schema=SCHEMA)
     watch_buckets(f"{WATCHED}, default_index_mode")
+    give_types_to_range_indexes()
 
 
 def watch_buckets(columns: str) -> None:
@@ -33,7 +35,21 @@ def watch_buckets(columns: str) -> None:
     )
 
 
+def give_types_to_range_indexes() -> None:
+    known = sa.CheckConstraint("value_type IN ('number', 'string')", name="range_indexes_value_type_check")
+    value_type = sa.Column("value_type", sa.Text, known, nullable=False, server_default="number")
+    op.add_column("range_indexes", value_type, schema=SCHEMA)
+    op.drop_constraint(UNIQUE, "range_indexes", schema=SCHEMA)
+    op.create_unique_constraint(UNIQUE, "range_indexes", ["vector_index_id", "key", "value_type"], schema=SCHEMA)
+
+
 def downgrade() -> None:
+    """A builder drops the indexes whose rows go."""
+    op.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table whose triggers are still to come cannot be altered
+    op.execute("DELETE FROM s3_vectors.range_indexes WHERE value_type = 'string'")
+    op.drop_constraint(UNIQUE, "range_indexes", schema=SCHEMA)
+    op.drop_column("range_indexes", "value_type", schema=SCHEMA)
+    op.create_unique_constraint(UNIQUE, "range_indexes", ["vector_index_id", "key"], schema=SCHEMA)
     watch_buckets(WATCHED)
     for table, name in COLUMNS.items():
         op.drop_column(table, name, schema=SCHEMA)

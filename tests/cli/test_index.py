@@ -203,10 +203,18 @@ def test_a_range_index_is_shown_and_dropped(clean: Indexes, key: str) -> None:
         "INSERT INTO s3_vectors.range_indexes (vector_index_id, key, state, attempts, error, retry_time)"
         f" VALUES ({SMALL}, '{quoted}', 'ready', 1, NULL, NULL), ({SMALL}, 'other', 'failed', 2, 'full', now())"
     )
-    [(range_id,)] = clean.sql(f"SELECT id FROM s3_vectors.range_indexes WHERE key = '{quoted}'")
+    clean.sql(
+        "INSERT INTO s3_vectors.range_indexes (vector_index_id, key, value_type, state)"
+        f" VALUES ({SMALL}, '{quoted}', 'string', 'wanted')"
+    )
+    [(range_id,)] = clean.sql(
+        f"SELECT id FROM s3_vectors.range_indexes WHERE key = '{quoted}' AND value_type = 'number'"
+    )
     name = f"vectors.range_{SMALL}_{range_id}"
     clean.sql(f"CREATE INDEX {name.partition('.')[2]} ON vectors.index_{SMALL} ((metadata -> '{quoted}'))")
-    shown = {part["key"]: part for part in clean.command.json("index", "status", "media/small")["range_indexes"]}
+    parts = clean.command.json("index", "status", "media/small")["range_indexes"]
+    assert {part["state"] for part in parts if part["value_type"] == "string"} == {"wanted"}
+    shown = {part["key"]: part for part in parts if part["value_type"] == "number"}
     assert (shown[key]["state"], shown[key]["bytes"] > 0) == ("ready", True)
     assert (shown["other"]["state"], shown["other"]["bytes"], shown["other"]["error"]) == ("failed", None, "full")
     text = clean.command("index", "status", "media/small").split("\nRange indexes\n")[1]

@@ -65,3 +65,35 @@ def test_vectors_of_an_earlier_version_get_positions(copied_database: Callable[[
         names = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'index_1' ORDER BY 1").fetchall()
     assert rows == [("a", "[1,2]", 1), ("b", "[3,4]", 2)]
     assert names == [("index_1_pkey",), ("position_1",)]
+
+
+def test_what_is_there_becomes_enhanced_and_its_range_indexes_are_of_numbers(
+    copied_database: Callable[[], str],
+) -> None:
+    """Back to 0005, and forth again with rows of it; indexes of strings do not go back."""
+    url = copied_database()
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO s3_vectors.vector_buckets (account_id, vector_bucket_name, sse_type, tags, default_index_mode)"
+            " VALUES ('000000000000', 'media', 'AES256', '{}', 'CLASSIC')"
+        )
+        connection.execute(
+            "INSERT INTO s3_vectors.vector_indexes"
+            " (vector_bucket_id, index_name, dimension, distance_metric, sse_type, tags, index_mode)"
+            " SELECT id, 'movies', 2, 'cosine', 'AES256', '{}', 'CLASSIC' FROM s3_vectors.vector_buckets"
+        )
+        connection.execute(
+            "INSERT INTO s3_vectors.range_indexes (vector_index_id, key, value_type, state)"
+            " SELECT id, 'year', unnest(ARRAY['number', 'string']), 'ready' FROM s3_vectors.vector_indexes"
+        )
+    with engine.begin() as old:
+        command.downgrade(configuration(connection=old), "0005")
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        modes = connection.execute(
+            "SELECT default_index_mode, index_mode FROM s3_vectors.vector_buckets, s3_vectors.vector_indexes"
+        ).fetchall()
+        types = connection.execute("SELECT key, value_type FROM s3_vectors.range_indexes").fetchall()
+    assert modes == [("ENHANCED", "ENHANCED")]
+    assert types == [("year", "number")]

@@ -1,7 +1,7 @@
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import psycopg
@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pgvector import Vector
 
-from app.database import range_indexes
+from app.database import catalog, range_indexes
 from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.engine import Database
@@ -17,8 +17,8 @@ from app.database.graph_building import builder_connection
 from app.database.range_indexes import MAX_RANGE_INDEXES, USES, RangeUse, build_wanted, recover
 from app.database.statements import compiled
 from app.database.vector_table import StoredVector, table_of, upsert
-from app.filters.compile import compile_filter
-from app.filters.nodes import Node
+from app.filters.compile import compile_filter, range_value
+from app.filters.nodes import Node, RangeKey, range_keys
 from app.filters.parse import parse_filter
 from tests.database.conftest import Library, Rows
 from tests.filters.reference import matches
@@ -54,6 +54,56 @@ RANGES: list[dict[str, Any]] = [
 ]
 
 
+ABOVE_0: dict[str, Any] = {"$gt": 0}
+
+LONG_TITLE = "ключ 😀" * 40
+TITLES: list[dict[str, Any]] = [
+    {"title": "So What"},
+    {"title": "So"},
+    {"title": "so what"},
+    {"title": "Sp"},
+    {"title": ""},
+    {"title": ["Blue in Green", "So What"]},
+    {"title": ["", "x"]},
+    {"title": [1, 2]},
+    {"title": 5},
+    {"title": True},
+    {},
+    {"title": LONG_TITLE},
+    {"title": LONG_TITLE[:64]},
+    {"title": LONG_TITLE[:64] + "x"},
+    {"title": "\U0010ffff\U0010ffff"},
+    {"title": "100%_\\x"},
+    {"title": "100"},
+    {"title": "ärger"},
+    {"title": "a\u0308rger"},
+    {"title": "a\ud7ff"},
+    {"title": "a\ue000"},
+    {"title": "😀" * 512},
+]
+PREFIXES = [
+    *(
+        "S",
+        "So",
+        "So ",
+        "So What",
+        "s",
+        "x",
+        "1",
+        "100%",
+        "100%_",
+        "100%_\\",
+        "ä",
+        "a",
+        "a\u0308",
+        "a\ud7ff",
+        "a\ue000",
+    ),
+    *("\U0010ffff", "\U0010ffff\U0010ffff", "😀", "😀" * 64, "😀" * 65, "😀" * 512),
+    *(LONG_TITLE[:length] for length in (1, 5, 63, 64, 65, 240)),
+]
+
+
 @pytest.fixture(autouse=True)
 def small_tables_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(range_indexes, "MIN_TABLE_BYTES", 0)
@@ -78,11 +128,13 @@ async def store(connection: Connection, index: Index, documents: list[dict[str, 
     )
 
 
-async def ask(connection: Connection, index: Index, *keys: str, times: int = USES) -> None:
+async def ask(
+    connection: Connection, index: Index, *keys: str, times: int = USES, test: dict[str, Any] = ABOVE_0
+) -> None:
     use = RangeUse()
     for key in keys:
         for _ in range(times):
-            use.note(index.id, ranging(key, {"$gt": 0}))
+            use.note(index.id, ranging(key, test))
     await use.write(connection)
 
 
@@ -91,19 +143,20 @@ def digits(number: int) -> str:
     return "".join(random.Random(7).choices("123456789", k=number))  # noqa: S311 - nobody guesses them
 
 
-def ranging(key: str, bounds: dict[str, Any]) -> Node:
-    return parse_filter({key: bounds}, ())
+def ranging(key: str, test: dict[str, Any]) -> Node:
+    return parse_filter({key: test}, ())
 
 
-async def found(connection: Connection, index: Index, node: Node, ranged_keys: list[str]) -> list[int]:
+async def found(connection: Connection, index: Index, node: Node, ranged_keys: Collection[RangeKey]) -> list[int]:
     table = table_of(index)
     statement = sa.select(table.c.key).where(compile_filter(node, table.c.metadata, ranged_keys)).order_by(table.c.key)
     return [int(row.key[1:]) for row in await connection.run(compiled(statement), prepare=False)]
 
 
-async def plan(connection: Connection, index: Index, node: Node, key: str) -> str:
+async def plan(connection: Connection, index: Index, node: Node) -> str:
+    """With all that could serve it."""
     table = table_of(index)
-    statement = compiled(sa.select(table.c.key).where(compile_filter(node, table.c.metadata, [key])))
+    statement = compiled(sa.select(table.c.key).where(compile_filter(node, table.c.metadata, range_keys(node))))
     await connection.use(enable_seqscan="off")
     cursor = await connection.execute(f"EXPLAIN {statement.text}".encode(), statement.values, prepare=False)
     return "\n".join(row[0] for row in await cursor.fetchall())
@@ -157,8 +210,8 @@ async def test_a_range_index_finds_what_the_reference_finds(connection: Connecti
     for bounds in RANGES:
         node = ranging("year", bounds)
         expected = [i for i, document in enumerate(DOCUMENTS) if matches({"year": bounds}, document)]
-        assert "Bitmap Index Scan on range_" in await plan(connection, index, node, "year")
-        assert await found(connection, index, node, ["year"]) == expected, bounds
+        assert "Bitmap Index Scan on range_" in await plan(connection, index, node)
+        assert await found(connection, index, node, range_keys(node)) == expected, bounds
         assert await found(connection, index, node, []) == expected, bounds
 
 
@@ -169,8 +222,8 @@ async def test_keys_are_only_data(connection: Connection, index: Index, rows: Ro
     assert rows(STATES) == [(key, "ready", 0, None) for key in sorted(HOSTILE)]
     for number, key in enumerate(HOSTILE):
         node = ranging(key, {"$gt": 5})
-        assert "Bitmap Index Scan on range_" in await plan(connection, index, node, key)
-        assert await found(connection, index, node, [key]) == [2 * number + 1]
+        assert "Bitmap Index Scan on range_" in await plan(connection, index, node)
+        assert await found(connection, index, node, range_keys(node)) == [2 * number + 1]
 
 
 async def test_no_row_is_refused_for_its_size(connection: Connection, index: Index, rows: Rows) -> None:
@@ -186,7 +239,50 @@ async def test_no_row_is_refused_for_its_size(connection: Connection, index: Ind
     await build_wanted(connection)
     assert rows(STATES) == [("year", "ready", 0, None)]
     await store(connection, index, [*wide[::-1], *wide])
-    assert await found(connection, index, ranging("year", {"$gt": 25}), ["year"]) == [0, 1, 6, 7]
+    year = ranging("year", {"$gt": 25})
+    assert await found(connection, index, year, range_keys(year)) == [0, 1, 6, 7]
+
+
+async def test_a_range_index_of_strings_finds_what_begins_so(connection: Connection, index: Index, rows: Rows) -> None:
+    """Also what is longer than an entry, in any case and collation, and in lists."""
+    await store(connection, index, TITLES)
+    await ask(connection, index, "title", test={"$startsWith": "x"})
+    await build_wanted(connection)
+    assert rows("SELECT key, value_type, state FROM s3_vectors.range_indexes") == [("title", "string", "ready")]
+    for prefix in PREFIXES:
+        node = ranging("title", {"$startsWith": prefix})
+        expected = [i for i, document in enumerate(TITLES) if matches({"title": {"$startsWith": prefix}}, document)]
+        assert expected, prefix
+        assert "Bitmap Index Scan on range_" in await plan(connection, index, node)
+        assert await found(connection, index, node, range_keys(node)) == expected, prefix
+        assert await found(connection, index, node, ()) == expected, prefix
+
+
+async def test_empty_strings_cost_a_prefix_nothing(connection: Connection, index: Index) -> None:
+    """Where many rows have them, they are not among the lists that every prefix looks through."""
+    await store(connection, index, [{"title": ""} for _ in range(50)] + [{"title": "So What"}, {"title": ["x", ""]}])
+    table = table_of(index)
+    value = range_value(table.c.metadata, RangeKey("title", "string"))
+    entries = sa.select(value).where(value.is_not(None)).order_by(value)
+    assert await connection.run(compiled(entries), prepare=False) == [("",), ("So What",)]
+
+
+async def test_numbers_and_strings_of_a_key_have_indexes_of_their_own(
+    database: Database, connection: Connection, index: Index, rows: Rows
+) -> None:
+    await store(connection, index, [*DOCUMENTS, {"year": "1959 or so"}])
+    await ask(connection, index, "year")
+    await ask(connection, index, "year", test={"$startsWith": "19"})
+    await ask(connection, index, "empty", test={"$startsWith": ""})
+    await build_wanted(connection)
+    types = rows("SELECT key, value_type FROM s3_vectors.range_indexes WHERE state = 'ready' ORDER BY 2")
+    assert types == [("year", "number"), ("year", "string")]
+    async with database.transaction() as transaction:
+        known = (await catalog.find_index(transaction, index.arn)).ranged_keys
+    assert known == {RangeKey("year", "number"), RangeKey("year", "string")}
+    node = parse_filter({"$or": [{"year": {"$gt": 1959}}, {"year": {"$startsWith": "1959"}}]}, ())
+    assert (await plan(connection, index, node)).count("Bitmap Index Scan on range_") == 4
+    assert await found(connection, index, node, known) == [1, 3, 4, 13]
 
 
 async def test_what_was_built_is_not_built_again(connection: Connection, index: Index, rows: Rows) -> None:

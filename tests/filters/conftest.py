@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from app.filters.compile import range_value
+from app.filters.nodes import RangeKey
 from tests.filters.documents import RANGED_KEYS, documents
 
 
@@ -16,15 +17,15 @@ def connection(database_url: str) -> Iterator[Connection]:
     with engine.connect() as connection:
         connection.execute(text("CREATE TEMPORARY TABLE documents (id int NOT NULL, metadata jsonb NOT NULL)"))
         connection.execute(text("CREATE INDEX gin ON documents USING gin (metadata jsonb_path_ops)"))
-        for number, key in enumerate(RANGED_KEYS):
-            create_range_index(connection, f"range_{number}", key)
+        for number, of in enumerate(RANGED_KEYS):
+            create_range_index(connection, f"range_{number}", of)
         connection.execute(text("SET enable_seqscan = off"))
         yield connection
     engine.dispose()
 
 
-def create_range_index(connection: Connection, name: str, key: str) -> None:
-    value = range_value(sa.column("metadata", documents.c.metadata.type), key).compile(connection)
+def create_range_index(connection: Connection, name: str, of: RangeKey) -> None:
+    value = range_value(sa.column("metadata", documents.c.metadata.type), of).compile(connection)
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     psycopg.ClientCursor(driver).execute(f"CREATE INDEX {name} ON documents (({value}))".encode(), value.params)

@@ -7,14 +7,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.filters.compile import compile_estimate, compile_filter, compile_row_filter
-from app.filters.nodes import Node
+from app.filters.nodes import Node, RangeKey
 from app.filters.parse import parse_filter
 
 documents = sa.table("documents", sa.column("id", sa.Integer), sa.column("metadata", JSONB))
 _METADATA = documents.c.metadata
 
 # Of these keys the table has range indexes.
-RANGED_KEYS = ["a", 'q"', "year"]
+RANGED_KEYS = [
+    *(RangeKey(key, "number") for key in ("a", 'q"', "year")),
+    *(RangeKey(key, "string") for key in ("a", 'q"', "genre")),
+]
 
 FORMS: dict[str, Callable[[Node], sa.ColumnElement[bool]]] = {
     "served by GIN": lambda node: compile_filter(node, _METADATA),

@@ -1,13 +1,21 @@
 """The manual of the compiler: the SQL of every form, and the parameters beside it."""
 
+import json
 from typing import Any
 
 import pytest
 from sqlalchemy import column, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.filters.compile import MAX_COMPARED, Condition, compile_estimate, compile_filter, compile_row_filter
-from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, StartsWith
+from app.filters.compile import (
+    MAX_COMPARED,
+    Condition,
+    compile_estimate,
+    compile_filter,
+    compile_row_filter,
+    successor,
+)
+from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, RangeKey, StartsWith
 
 DIALECT = create_engine("postgresql+psycopg://", paramstyle="format").dialect
 METADATA = column("metadata", JSONB)
@@ -25,6 +33,13 @@ DOCUMENTS = [f'{{"n": {value}}}' for value in LONG] + [f'{{"n": [{value}]}}' for
 AS_ROW = f"coalesce({CONSTANT}, false)"
 VALUE = "CASE jsonb_typeof(metadata -> %s) WHEN 'number' THEN metadata -> %s WHEN 'array' THEN 'true'::jsonb END"
 YEAR = ["year", "year"]
+BEGINNING = (
+    "CASE jsonb_typeof(metadata -> %s) WHEN 'string' THEN nullif(left(metadata ->> %s, 64), '')"
+    " WHEN 'array' THEN '' END"
+    ' COLLATE "C"'
+)
+TITLE = ["title", "title"]
+RANGED_KEYS = [RangeKey("year", "number"), RangeKey("title", "string")]
 HASHED = (
     "CASE jsonb_typeof(metadata -> %s) WHEN 'array' THEN EXISTS (SELECT 1"
     " FROM jsonb_array_elements(metadata -> %s) AS element"
@@ -93,6 +108,22 @@ BY_RANGE_INDEX: dict[str, tuple[Node, str, list[Any]]] = {
         f"({IN_GIN}) OR (({VALUE} < CAST(%s::VARCHAR AS JSONB)) OR ({VALUE} = 'true'::jsonb)) AND {AS_ROW}",
         ['$."genre" == "jazz"', *YEAR, "1960", *YEAR, '$."year" < 1960'],
     ),
+    "texts that begin so, to the next that does not, and lists that stand for the empty one": (
+        StartsWith("title", "So W"),
+        f"(({BEGINNING} >= %s::VARCHAR) AND ({BEGINNING} < %s::VARCHAR) OR ({BEGINNING} = '')) AND {AS_ROW}",
+        [*TITLE, "So W", *TITLE, "So X", *TITLE, '$."title" starts with "So W"'],
+    ),
+    "of a long beginning as much as the index has": (
+        StartsWith("title", "😀" * 65),
+        f"(({BEGINNING} >= %s::VARCHAR) AND ({BEGINNING} < %s::VARCHAR) OR ({BEGINNING} = '')) AND {AS_ROW}",
+        [*TITLE, "😀" * 64, *TITLE, "😀" * 63 + "😁", *TITLE, '$."title" starts with ' + json.dumps("😀" * 65)],
+    ),
+    "not the empty beginning": (StartsWith("title", ""), AS_ROW, ['$."title" starts with ""']),
+    "numbers and texts of one key apart": (
+        And((StartsWith("year", "19"), OLD)),
+        f"(({VALUE} < CAST(%s::VARCHAR AS JSONB)) OR ({VALUE} = 'true'::jsonb)) AND {AS_ROW}",
+        [*YEAR, "1960", *YEAR, '($."year" starts with "19") && ($."year" < 1960)'],
+    ),
     "other keys as before": (Range("size", (Bound("<", 5),)), AS_ROW, ['$."size" < 5']),
 }
 
@@ -123,7 +154,7 @@ def test_what_gin_serves(name: str) -> None:
 @pytest.mark.parametrize("name", BY_RANGE_INDEX)
 def test_what_range_indexes_serve(name: str) -> None:
     node, sql, parameters = BY_RANGE_INDEX[name]
-    assert compiled(compile_filter(node, METADATA, ["year"])) == (sql, parameters)
+    assert compiled(compile_filter(node, METADATA, RANGED_KEYS)) == (sql, parameters)
 
 
 @pytest.mark.parametrize("name", BY_ROW)
@@ -154,10 +185,27 @@ def test_sql_is_the_same_whatever_key_and_value_are(text: str) -> None:
             assert sql == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "behind"),
+    [
+        ("a", "b"),
+        ("az", "a{"),
+        ("\x7f", "\x80"),
+        ("ключ", "клюш"),
+        ("a\ud7ff", "a\ue000"),
+        ("a\uffff", "a\U00010000"),
+        ("a\U0010ffff\U0010ffff", "b"),
+        ("\U0010ffff", ""),
+    ],
+)
+def test_the_next_text_that_does_not_begin_so(prefix: str, behind: str) -> None:
+    assert successor(prefix) == behind
+
+
 def forms(node: Node, key: str) -> list[Condition]:
     return [
         compile_filter(node, METADATA),
-        compile_filter(node, METADATA, [key]),
+        compile_filter(node, METADATA, [RangeKey(key, "number"), RangeKey(key, "string")]),
         compile_row_filter(node, METADATA),
         compile_estimate(node, METADATA),
     ]

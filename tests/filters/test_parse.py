@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import ValidationException, ValidationExceptionField
-from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, StartsWith, range_keys
+from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, RangeKey, StartsWith, range_keys
 from app.filters.parse import parse_filter
 from app.index_modes import IndexMode
 from app.limits import MAX_CLASSIC_FILTER_CONSTRAINTS, MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
@@ -212,8 +212,10 @@ def test_oversized_filters_are_refused_before_they_have_been_read(mode: IndexMod
 
 
 def test_keys_of_ranges_are_found_wherever_they_stand() -> None:
-    document = {"$or": [{"a": {"$gt": 1}}, {"$and": [{"b": {"$gt": 0, "$lt": 9}}, {"c": 1}]}, {"d": {"$ne": 1}}]}
-    assert range_keys(parse_filter(document, ())) == {"a", "b"}
+    ranges = [{"a": {"$gt": 1}}, {"$and": [{"b": {"$gt": 0, "$lt": 9}}, {"c": 1}]}, {"d": {"$ne": 1}}]
+    prefixes = [{"a": {"$startsWith": "x"}}, {"e": {"$startsWith": ""}}]
+    expected = {RangeKey("a", "number"), RangeKey("b", "number"), RangeKey("a", "string")}
+    assert range_keys(parse_filter({"$or": [*ranges, *prefixes]}, ())) == expected
 
 
 def nested(depth: int) -> dict[str, Any]:

@@ -28,6 +28,10 @@ BY_RANGE_INDEX: list[tuple[dict[str, Any], str]] = [
     ({"$and": [{"genre": "g1"}, {"year": {"$gte": 7, "$lt": 9}}]}, ""),
     ({"$or": [{"genre": "g1"}, {"year": {"$gte": 7, "$lt": 9}}]}, "on gin"),
     ({'q"': {"$gt": 0}}, ""),
+    ({"genre": {"$startsWith": "g77"}}, "< 'g78'::text"),
+    ({"$and": [{"genre": {"$startsWith": "g7"}}, {"size": {"$gt": 5}}]}, "< 'g8'::text"),
+    ({"$and": [{"genre": {"$startsWith": "g7"}}, {"year": {"$lt": 3}}]}, ""),
+    ({"$or": [{"genre": {"$startsWith": "g77"}}, {"year": 5}]}, "on gin"),
 ]
 
 BY_NONE = [
@@ -92,6 +96,8 @@ def test_no_index_is_for_conditions_row_by_row(large: Connection, document: dict
         ({"year": {"$gte": 7, "$lt": 42}}, ROWS // 2),
         ({"year": {"$gte": 0}}, ROWS),
         ({"year": {"$gt": 70}}, 0),
+        ({"genre": {"$startsWith": "g7"}}, ROWS * 11 // 100),
+        ({"genre": {"$startsWith": "h"}}, 0),
     ],
     ids=str,
 )

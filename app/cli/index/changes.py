@@ -36,7 +36,7 @@ async def set_(name: IndexName, *, recall_target: RecallTarget, account: OfAccou
 
 
 async def drop_range(name: IndexName, key: str, *, account: OfAccount = None) -> None:
-    """Drop the range index of a metadata key; a server makes it again when requests ask for ranges of the key often."""
+    """Drop the range indexes of a metadata key; a server makes them again when requests ask for such ranges often."""
     async with opened_catalog() as catalog:
         async with catalog.database.transaction() as transaction:
             index = await index_named(transaction, catalog, account, name)
@@ -46,7 +46,8 @@ async def drop_range(name: IndexName, key: str, *, account: OfAccount = None) ->
             if not found:
                 raise CommandError(f"{name} has no range index of {key}.")
             try:
-                await remove(connection, index.id, found[0].id)
+                for range_index in found:
+                    await remove(connection, index.id, range_index.id)
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
                 say(f"{name}: no search uses the range index of {key} any more.")
                 raise CommandError(

@@ -133,6 +133,7 @@ class Report(msgspec.Struct, frozen=True):
     def range_row(self, range_index: RangeIndexStatus) -> Row:
         return {
             "key": range_index.key,
+            "of": f"{range_index.value_type}s",
             "size": size(range_index.bytes),
             "last_used": moment(range_index.last_used_time),
             "state": self.state(range_index),
