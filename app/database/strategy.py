@@ -61,6 +61,11 @@ def ef_search(top_k: int, recall_target: float) -> int:
     return round(min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, by_target, 2 * top_k)))
 
 
+def goes_on(top_k: int) -> bool:
+    """Whether a walk must find more than the candidates that it may have at once."""
+    return 2 * top_k > MAX_EF_SEARCH
+
+
 def filter_first_up_to(vectors: int, top_k: int) -> int:
     per_vector = 400 if top_k <= MAX_QUERY_PAGE else 30 * top_k
     return round(sqrt(per_vector * vectors)) + 500
@@ -76,9 +81,8 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
     line = filter_first_up_to(vectors, top_k)
     if matches is None:
         if top_k > MAX_QUERY_PAGE and vectors <= line:
-            return Exact(f"so many are wanted: of at most {line} vectors")
-        # It has no more candidates than this unless it goes on.
-        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=2 * top_k > MAX_EF_SEARCH)
+            return Exact(f"so many are wanted that up to {line} vectors are all measured")
+        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=goes_on(top_k))
     if matches <= line:
         return Exact(f"the filter is first: at most {line} matches")
     # Of the candidates only those that match are of use, and recall falls with them.
