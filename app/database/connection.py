@@ -19,6 +19,8 @@ PREPARED_STATEMENTS = 200
 COMMIT_SECONDS = 30
 ATTEMPTS = 3
 
+_UNKNOWN = object()  # unlike whatever a session is to be
+
 
 class OutcomeUnknown(psycopg.OperationalError):
     """Of a write that may last or not; it must be told as neither done nor failed."""
@@ -28,7 +30,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared_max = PREPARED_STATEMENTS
-        self._session: dict[str, str | None] = {}
+        self._session: dict[str, object] = {}
         self._unreplicated = False
         self.add_notice_handler(self._note)
 
@@ -103,7 +105,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         changed = {name: value for name, value in wanted.items() if self._session.get(name) != value}
         if changed:
             # Who is interrupted here knows neither the old nor the new one.
-            self._session = {name: text for name, text in self._session.items() if name not in changed}
+            self._session |= dict.fromkeys(changed, _UNKNOWN)
             calls = ", ".join("set_config(%s, %s, false)" for _ in changed)
             await self.execute(f"SELECT {calls}", [text for pair in changed.items() for text in pair])
             self._session |= changed

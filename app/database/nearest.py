@@ -98,7 +98,7 @@ async def statement_by(connection: Connection, search: Search, strategy: Strateg
 def _reach(top_k: int) -> dict[str, int | None]:
     """How far a walk may go on, and in what memory: as the server is set, or enough for some thousand rows.
 
-    Of 63,666 vectors, the 20,000 of pgvector's default held 0.887 of the nearest 10,000, and 100,000 all but 2 of them.
+    Of 63,666 vectors, the 20,000 of pgvector's default held 0.900 of the nearest 10,000, and 100,000 all but 2 of them.
     """
     far = top_k > MAX_QUERY_PAGE
     return {"hnsw__max_scan_tuples": 100_000 if far else None, "hnsw__scan_mem_multiplier": 8 if far else None}

@@ -65,8 +65,8 @@ def _statement(table: sa.Table, *, return_metadata: bool, is_filtered: bool) -> 
     """At most a page of look-ups by key, whatever the filter."""
     ranked = (
         sa.func.unnest(_array("keys", sa.Text()), _array("distances", sa.Double()))
-        .table_valued("key", "distance", with_ordinality="place", name="ranked")
-        .render_derived()
+        .table_valued("key", "distance", with_ordinality="place")
+        .render_derived(name="ranked")
     )
     columns: list[sa.ColumnElement[Any]] = [table.c.key, ranked.c.distance, ranked.c.place]
     if return_metadata:

@@ -126,7 +126,7 @@ def _store() -> sa.Insert:
     columns = ["vector_index_id", "user_id", "bytes", "expiry"]
     ranking = sa.insert(query_rankings).from_select(columns, index).returning(_RANKING.id).cte("ranking")
     texts = sa.cast(sa.bindparam("pages", type_=NullType()), ARRAY(sa.Text))
-    page = sa.func.unnest(texts).table_valued("ranking", with_ordinality="place", name="page").render_derived()
+    page = sa.func.unnest(texts).table_valued("ranking", with_ordinality="place").render_derived(name="page")
     rows = sa.select(ranking.c.id, page.c.place - 1, sa.cast(page.c.ranking, JSON)).join_from(ranking, page, sa.true())
     pages = sa.insert(query_ranking_pages).from_select(["query_ranking_id", "number", "ranking"], rows)
     return pages.add_cte(_surplus(user_id, size).cte("surplus")).returning(_PAGE.query_ranking_id)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from app.database.connection import Connection
 from app.database.nearest import Search, nearest_by
-from app.database.strategy import MAX_EF_SEARCH, MIN_EF_SEARCH, Approximate, Exact, Strategy, choose
+from app.database.strategy import MAX_EF_SEARCH, MIN_EF_SEARCH, Approximate, Exact, Strategy, choose, goes_on
 
 # Of the ef_search in force.
 FACTORS = (0.5, 1, 1.25, 1.5, 2, 3)
@@ -107,9 +107,8 @@ async def _measure(
 ) -> Measured:
     recalls, times = [], []
     for search, truth in zip(searches, truths, strict=True):
-        rows, milliseconds = await _timed(
-            connection, search, Approximate(ef_search, iterative=search.filter is not None)
-        )
+        iterative = search.filter is not None or goes_on(search.top_k)
+        rows, milliseconds = await _timed(connection, search, Approximate(ef_search, iterative=iterative))
         recalls.append(truth.recall(rows))
         times.append(milliseconds)
         advance()

@@ -9,16 +9,20 @@ first and measuring every match gets longer the more match.  Measured on 63,666 
 
 They meet near sqrt(400 x vectors) + 500 matches.
 
-Of more than a page both ways cost more, and the walk far more: it grows with topK, and with the share that a filter
-refuses.  On the same vectors, a busy machine, the two beside each other in each row:
+For more than a page a walk costs far more, with topK and with the share that a filter refuses; the two beside each
+other on a machine that was also busy otherwise:
 
-    topK                    200    500  1,000  2,000  5,000  10,000
-    exact                    78     90     89     89    126     143
-    approximate              36     55     70    120    354     492
-    with 25,696 matches      44     59     80    149    333     810
-    exact                    90    105     94     96    102     151
+    topK                             200    500  1,000  1,500  2,000  5,000  10,000
+    exact                             47     61     60     64     63     85      98
+    approximate                       13     27     41     53     70    149     223
+    exact, 35,033 matches             90     93     83            84     89
+    approximate                       30     46     70           110    182
+    exact, 25,696 matches             53     53     57            51     58
+    approximate                       23     50     65            93    209
+    exact, 6,958 matches              17     19     21            22     23
+    approximate                       82    139    199           277    551
 
-They meet where the square of the matches, without a filter of all vectors, is 10 to 45 times topK x vectors.
+They meet where the square of the matches, unfiltered of all vectors, is 14 to 35 times topK x vectors.
 """
 
 from collections.abc import Sequence
@@ -57,8 +61,13 @@ def ef_search(top_k: int, recall_target: float) -> int:
     return round(min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, by_target, 2 * top_k)))
 
 
+def goes_on(top_k: int) -> bool:
+    """Whether a walk must find more than the candidates that it may have at once."""
+    return 2 * top_k > MAX_EF_SEARCH
+
+
 def filter_first_up_to(vectors: int, top_k: int) -> int:
-    per_vector = 400 if top_k <= MAX_QUERY_PAGE else 40 * top_k
+    per_vector = 400 if top_k <= MAX_QUERY_PAGE else 30 * top_k
     return round(sqrt(per_vector * vectors)) + 500
 
 
@@ -72,9 +81,8 @@ def choose(graphs: Sequence[Graph], matches: int | None, top_k: int, recall_targ
     line = filter_first_up_to(vectors, top_k)
     if matches is None:
         if top_k > MAX_QUERY_PAGE and vectors <= line:
-            return Exact(f"so many are wanted: of at most {line} vectors")
-        # It has no more candidates than this unless it goes on.
-        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=2 * top_k > MAX_EF_SEARCH)
+            return Exact(f"so many are wanted that up to {line} vectors are all measured")
+        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=goes_on(top_k))
     if matches <= line:
         return Exact(f"the filter is first: at most {line} matches")
     # Of the candidates only those that match are of use, and recall falls with them.

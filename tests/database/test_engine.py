@@ -315,3 +315,21 @@ async def test_who_is_interrupted_leaves_no_session_that_is_taken_for_another(da
         await asyncio.gather(changing, return_exceptions=True)
         await connection.use(work_mem="4MB")
         assert (await connection.run(Statement("SHOW work_mem", {})))[0][0] == "4MB"
+
+
+async def test_a_session_becomes_again_what_it_was(database: Database) -> None:
+    """Also if who changed it was interrupted, and does not know whether he did."""
+    async with database.connection() as connection:
+        show = Statement("SHOW work_mem", {})
+        [(began_with,)] = await connection.run(show)
+        await connection.use(work_mem=None)
+        await connection.use(work_mem="8MB")
+        assert (await connection.run(show))[0][0] == "8MB"
+        await connection.use(work_mem=None)
+        assert (await connection.run(show))[0][0] == began_with
+        changing = asyncio.create_task(connection.use(work_mem="8MB"))
+        await asyncio.sleep(0)
+        changing.cancel()
+        await asyncio.gather(changing, return_exceptions=True)
+        await connection.use(work_mem=None)
+        assert (await connection.run(show))[0][0] == began_with

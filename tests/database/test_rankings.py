@@ -1,5 +1,7 @@
 """What queries of several pages have found, as rows."""
 
+import asyncio
+
 import pytest
 
 from app.database.catalog import Index
@@ -135,6 +137,20 @@ async def test_what_a_user_keeps_is_bounded_and_the_oldest_goes(
         f"SELECT count(*), min(id) FROM s3_vectors.query_rankings WHERE user_id = 'ana' AND id <> {newest.ranking_id}"
     )
     assert before == [(kept, others.ranking_id + 1 + number - kept if kept else None)]
+
+
+async def test_who_asks_much_at_once_is_bounded_too(database: Database, index: Index, rows: Rows) -> None:
+    """Nobody waits for another who deletes the same, so that a few more may be kept for a moment."""
+    rows(
+        "INSERT INTO s3_vectors.query_rankings (vector_index_id, user_id, bytes, expiry)"
+        f" SELECT {index.id}, 'ana', 1, now() + interval '10 minutes' FROM generate_series(1, {MAX_RANKINGS_OF_ONE})"
+        " RETURNING id"
+    )
+    cursors = await asyncio.gather(*(stored(database, index, ranking(150)) for _ in range(40)))
+    assert all([await is_there(database, cursor) for cursor in cursors])
+    last = await stored(database, index, ranking(150))
+    assert await is_there(database, last)
+    assert rows("SELECT count(*) FROM s3_vectors.query_rankings") == [(MAX_RANKINGS_OF_ONE,)]
 
 
 async def test_the_size_is_that_of_what_is_kept(database: Database, index: Index, rows: Rows) -> None:

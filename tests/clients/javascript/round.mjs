@@ -81,6 +81,10 @@ const pages = [];
 for await (const page of paginateQueryVectors({ client }, { ...query, topK: 100 })) pages.push(...keys(page.vectors));
 assert.deepEqual([pages[0], pages.length, new Set(pages).size], ["千と千尋", 100, 100]);
 assert.ok(!pages.includes("été/🎬 100%?"), "the farthest of 123");
+const several = [];
+for await (const page of paginateQueryVectors({ client }, { ...query, topK: 10_000 })) several.push(keys(page.vectors));
+assert.deepEqual(several.map((page) => page.length), [100, 23]);
+assert.deepEqual([several[0], new Set(several.flat()).size, several[1].at(-1)], [pages, 123, "été/🎬 100%?"]);
 
 const failure = async (promise) => promise.then(() => assert.fail("no error"), (error) => error);
 const invalid = await failure(client.queryVectors({ ...query, topK: 3, filter: { $not: [] } }));
