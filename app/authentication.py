@@ -42,7 +42,6 @@ class Authentication(Struct, frozen=True):
     operations: Application
     names: Mapping[Route | None, str]
     """Of the operations, by route."""
-    not_served: frozenset[bytes]
     cache: CatalogCache
     last_use: LastUse
     arrivals: Arrivals
@@ -59,7 +58,7 @@ class Authentication(Struct, frozen=True):
         peer = self._introduce(event, request, scope)
         with Arrival(self.arrivals) as arrival:
             key, body = await self._authenticated(request, receive, event, arrival)
-            wire.check_route(request, self.names, self.not_served)
+            wire.check_route(request, self.names)
             wire.check_media_type(request, body)
             self.last_use.note(key.access_key_id, event.time)
             home = Account(key.principal.account_id, self.region)

@@ -12,7 +12,16 @@ from app.asgi import Application, Receive, Scope, Send
 from app.authentication import Authentication
 from app.deadline import Deadline
 from app.failed_authentication import FailedAuthentication
-from app.operations import index_modes, indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
+from app.operations import (
+    index_modes,
+    indexes,
+    metadata_configuration,
+    query_vectors,
+    tags,
+    vector_bucket_policies,
+    vector_buckets,
+    vectors,
+)
 from app.rate_limits import TokenBuckets
 from app.rendering import litestar_response
 from app.request_log import request_log
@@ -36,6 +45,7 @@ OPERATIONS = [
     indexes.delete_index,
     index_modes.update_index_mode,
     index_modes.put_vector_bucket_default_index_mode,
+    metadata_configuration.update_metadata_configuration,
     vectors.put_vectors,
     vectors.get_vectors,
     vectors.list_vectors,
@@ -45,9 +55,6 @@ OPERATIONS = [
     tags.untag_resource,
     tags.list_tags_for_resource,
 ]
-
-# Of the model of November 2026; answered by name until they are served.
-NOT_SERVED = frozenset({b"/UpdateMetadataConfiguration"})
 
 NAMES: dict[Route | None, str] = {o.opt["route"]: str(o.name) for o in [*OPERATIONS, sts.get_caller_identity]}
 
@@ -67,7 +74,6 @@ def create_app(settings: Settings) -> Application:
     authentication = Authentication(
         operations=operations,
         names=NAMES,
-        not_served=NOT_SERVED,
         cache=server.cache,
         last_use=server.last_use,
         arrivals=Arrivals(),

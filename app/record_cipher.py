@@ -3,6 +3,7 @@
 AES-256-GCM-SIV: an index may take more writes than random nonces of plain GCM would bear.
 """
 
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from app.envelope import Unopenable
 
 _NONCE_BYTES = 12
+_DIGEST_BYTES = 16
 
 
 class RecordCipher:
@@ -19,6 +21,11 @@ class RecordCipher:
     def __init__(self, index_id: int, data_key: bytes) -> None:
         self._cipher = AESGCMSIV(data_key)
         self._index_id = index_id
+        self._digest_key = hmac.digest(data_key, f"terms of index {index_id}".encode(), "sha256")
+
+    def digest(self, term: str) -> str:
+        """Stands for a term of sealed text where it is searched: found by who has the key, and read by nobody."""
+        return hmac.digest(self._digest_key, term.encode(), "sha256")[:_DIGEST_BYTES].hex()
 
     def seal(self, key: str, text: str) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)

@@ -14,6 +14,7 @@ from app.database.graph_building import GraphBuilding
 from app.database.last_use import LastUse
 from app.database.range_indexes import RangeUse
 from app.database.selectivity import Selectivity
+from app.database.text_backfill import TextBackfill
 from app.key_encryption_key import key_encryption_keys
 from app.monitoring.worker_gauges import tell_gauges
 from app.page_tokens import PageTokens
@@ -42,6 +43,7 @@ class Server:
         self.deletion = Deletion(self.database)
         self.range_use = RangeUse()
         self.graph_building = GraphBuilding(self.database.url, settings.region, self.range_use)
+        self.text_backfill = TextBackfill(self.database, self.cache, settings.region)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,6 +54,7 @@ class Server:
         # A graph may take hours, and is begun again by whoever builds next.
         cancelled = [
             asyncio.create_task(self.graph_building.run()),
+            asyncio.create_task(self.text_backfill.run()),
             asyncio.create_task(tell_gauges(self.database.pool)),
         ]
         try:

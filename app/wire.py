@@ -154,13 +154,9 @@ def route_of(request: SignedRequest) -> Route | None:
     return request.method, TAGS if request.raw_path.startswith(TAGS_PREFIX) else request.raw_path
 
 
-def check_route(request: SignedRequest, routes: Container[Route | None], newest: frozenset[bytes]) -> None:
-    if route_of(request) in routes:
-        return
-    if request.raw_path in newest:
-        name = request.raw_path[1:].decode()
-        raise UnknownOperationException(f"{name} is not supported by this version of pgs3vectors")
-    raise UnknownOperationException("Unknown operation")
+def check_route(request: SignedRequest, routes: Container[Route | None]) -> None:
+    if route_of(request) not in routes:
+        raise UnknownOperationException("Unknown operation")
 
 
 def _too_large() -> ValidationException:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.arns import Account, IndexArn, VectorBucketArn
 from app.errors import ConflictException, NotFoundException, ServiceQuotaExceededException
 from app.filters.nodes import RangeKey
+from app.full_text.analyzer import Language
 from app.index_modes import IndexMode
 from app.limits import MAX_INDEXES_PER_VECTOR_BUCKET, MAX_VECTOR_BUCKETS_PER_ACCOUNT
 from app.shapes import DistanceMetric, EncryptionConfiguration
@@ -50,6 +51,7 @@ vector_indexes = sa.Table(
     sa.Column("tags", JSONB),
     sa.Column("data_key", sa.LargeBinary),
     sa.Column("recall_target", sa.Double),
+    sa.Column("text_search_revision", sa.BigInteger),
     sa.Column("index_mode", sa.Text),
 )
 
@@ -80,6 +82,24 @@ range_indexes = sa.Table(
     sa.Column("state", sa.Text),
     sa.Column("creation_time", sa.DateTime(timezone=True)),
     sa.Column("last_used_time", sa.DateTime(timezone=True)),
+    sa.Column("attempts", sa.Integer),
+    sa.Column("retry_time", sa.DateTime(timezone=True)),
+    sa.Column("error", sa.Text),
+)
+
+text_search_configurations = sa.Table(
+    "text_search_configurations",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("vector_index_id", sa.ForeignKey(vector_indexes.c.id)),
+    sa.Column("metadata_key", sa.Text),
+    sa.Column("language", sa.Text),
+    sa.Column("analyzer_version", sa.Integer),
+    sa.Column("state", sa.Text),
+    sa.Column("built_up_to", sa.Text),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("completion_time", sa.DateTime(timezone=True)),
+    sa.Column("deletion_time", sa.DateTime(timezone=True)),
     sa.Column("attempts", sa.Integer),
     sa.Column("retry_time", sa.DateTime(timezone=True)),
     sa.Column("error", sa.Text),
@@ -116,6 +136,17 @@ class Graph(Struct, frozen=True):
     """When it was built."""
 
 
+class TextSearch(Struct, frozen=True):
+    """A metadata key that is full-text searchable, or is becoming so."""
+
+    id: int
+    vector_index_id: int
+    metadata_key: str
+    language: Language | None
+    active: bool
+    """Whether all vectors have been indexed; every write adds to it, active or not."""
+
+
 class Index(Struct, frozen=True):
     id: int
     arn: IndexArn
@@ -134,6 +165,9 @@ class Index(Struct, frozen=True):
     """In the order of their positions; they share none."""
     ranged_keys: frozenset[RangeKey]
     """Of the metadata, those that have a range index."""
+    text_searches: tuple[TextSearch, ...] = ()
+    """In the order in which they were configured."""
+    text_search_revision: int = 0
 
 
 class NamePage(Struct, frozen=True):
@@ -221,7 +255,7 @@ async def insert_index(
 async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool = False) -> Index:
     """One look-up for both names."""
     statement = (
-        sa.select(vector_indexes, _graphs(), _ranged_keys())
+        sa.select(vector_indexes, _graphs(), _ranged_keys(), _text_searches())
         .join(vector_buckets)
         .where(
             _live_in(arn.account),
@@ -242,7 +276,7 @@ def all_indexes() -> sa.Select[Any]:
     """Rows for `index_of_row`: of every account."""
     names = vector_buckets.c.account_id, vector_buckets.c.vector_bucket_name
     return (
-        sa.select(vector_indexes, _graphs(), _ranged_keys(), *names)
+        sa.select(vector_indexes, _graphs(), _ranged_keys(), _text_searches(), *names)
         .join(vector_buckets)
         .where(vector_indexes.c.deletion_time.is_(None))
         .order_by(vector_indexes.c.id)
@@ -268,6 +302,8 @@ def _index(row: Any, arn: IndexArn) -> Index:
         recall_target=row.recall_target,
         index_mode=IndexMode(row.index_mode),
         graphs=tuple(Graph(*graph) for graph in row.graphs),
+        text_searches=tuple(TextSearch(*search) for search in row.text_searches),
+        text_search_revision=row.text_search_revision,
         ranged_keys=frozenset(RangeKey(*of) for of in row.ranged_keys),
     )
 
@@ -285,11 +321,22 @@ def _ranged_keys() -> sa.Label[Any]:
     return _array_of("ranged_keys", of, range_indexes)
 
 
-def _array_of(name: str, element: Any, of_index: sa.Table) -> sa.Label[Any]:
-    """A JSON array of what is ready for an index, in the row of the index."""
+def _text_searches() -> sa.Label[Any]:
+    """Arrays in the order of TextSearch's members."""
+    c = text_search_configurations.c
+    members = sa.func.jsonb_build_array(c.id, c.vector_index_id, c.metadata_key, c.language, c.state == "active")
+    in_order = aggregate_order_by(members, c.id)
+    return _array_of("text_searches", in_order, text_search_configurations, c.state != "deleted")
+
+
+def _array_of(
+    name: str, element: Any, of_index: sa.Table, condition: sa.ColumnElement[bool] | None = None
+) -> sa.Label[Any]:
+    """A JSON array of what is ready for an index, or what else fulfils a condition, in the row of the index."""
     array = sa.func.coalesce(sa.func.jsonb_agg(element, type_=JSONB), sa.literal_column("'[]'::jsonb"))
-    ready = sa.select(array).where(of_index.c.vector_index_id == vector_indexes.c.id, of_index.c.state == "ready")
-    return ready.correlate(vector_indexes).scalar_subquery().label(name)
+    chosen = of_index.c.state == "ready" if condition is None else condition
+    of_this = sa.select(array).where(of_index.c.vector_index_id == vector_indexes.c.id, chosen)
+    return of_this.correlate(vector_indexes).scalar_subquery().label(name)
 
 
 async def list_indexes(connection: AsyncConnection, bucket: VectorBucket, page: NamePage) -> list[tuple[str, datetime]]:

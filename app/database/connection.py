@@ -2,15 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 
 from app.database.statements import Statement
 from app.observation import ran_statement
+
+T = TypeVar("T")
 
 # psycopg keeps as many prepared statements for each connection; PostgreSQL pays for each with some 20 KB.
 PREPARED_STATEMENTS = 200
@@ -42,26 +46,53 @@ class Connection(psycopg.AsyncConnection[Any]):
         A statement that is not prepared is planned for its values, as one with a filter must be: a cached plan took
         245 ms for a filter that a plan of its own answers in 5 ms.
         """
+        cursor = await self._executed(statement, values, prepare=prepare)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def count(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Of the rows that were written."""
+        return (await self._executed(statement, values, prepare=True)).rowcount
+
+    async def _executed(
+        self, statement: Statement, values: Mapping[str, Any] | None, *, prepare: bool
+    ) -> psycopg.AsyncCursor[Any]:
         started, values = time.perf_counter(), {**statement.values, **(values or {})}
         try:
             cursor = self.cursor(binary=True, row_factory=namedtuple_row)
             await cursor.execute(statement.text, values, prepare=prepare)
             if self._unreplicated:
                 self._give_up("The write may not be on the standby")
-            return await cursor.fetchall() if cursor.description else []
+            return cursor
         finally:
             ran_statement(statement.text, values, started, self.pgconn.backend_pid)
 
-    async def write(self, statement: Statement, values: Mapping[str, Any]) -> None:
-        """Again where it was chosen to end a deadlock, which left nothing of it."""
-        for attempt in range(1, ATTEMPTS + 1):
+    async def again(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Where it was chosen to end a deadlock, which left nothing of it; in a transaction of others, they must."""
+        attempts = ATTEMPTS if self._is_idle else 1
+        for _ in range(1, attempts):
             try:
-                await self.run(statement, values)
+                return await write()
             except (errors.DeadlockDetected, errors.SerializationFailure):
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                return
+                continue
+        return await write()
+
+    @asynccontextmanager
+    async def transaction_or_part(self) -> AsyncIterator[None]:
+        """All that is done within, or nothing: a transaction, or a part of the one that has begun."""
+        if not self._is_idle:
+            yield
+            return
+        await self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            await self.rollback()
+            raise
+        await self.commit()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.pgconn.transaction_status == TransactionStatus.IDLE
 
     async def close(self) -> None:
         """Back to the pool that lent it, where SQLAlchemy closes it; psycopg forgets to return one that has broken."""

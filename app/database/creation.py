@@ -1,15 +1,16 @@
 """What comes into being with a vector bucket or an index: rows of the catalog, tables, and views for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import IndexArn, VectorBucketArn
-from app.database import catalog
+from app.database import catalog, text_searches
 from app.database import views as views_for_people
 from app.database.catalog import Index, VectorBucket
 from app.database.vector_table import create_vector_table
+from app.full_text.searchable_key import SearchableKey
 from app.index_modes import IndexMode
 from app.shapes import DistanceMetric, EncryptionConfiguration
 
@@ -23,6 +24,7 @@ class NewIndex(Struct, frozen=True):
     tags: dict[str, str]
     index_mode: IndexMode | None = None
     """None is the default of the bucket."""
+    text_searches: Sequence[SearchableKey] = ()
 
 
 async def insert_vector_bucket(
@@ -59,6 +61,8 @@ async def insert_index(
         await catalog.update_index(connection, index_id, data_key=data_key(index_id))
     index = await catalog.find_index(connection, new.arn)
     await create_vector_table(connection, index)
+    if new.text_searches:
+        await text_searches.add(connection, index, new.text_searches, "active")
     if bucket.schema_name:
         await views_for_people.create_view(connection, bucket.schema_name, index)
     return index

@@ -5,15 +5,17 @@ DeleteIndex only marks the row.  A DROP that waits for one reader blocks every r
 """
 
 import asyncio
+from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.access_keys import forget_expired_keys
-from app.database.catalog import vector_buckets, vector_indexes
+from app.database.catalog import text_search_configurations, vector_buckets, vector_indexes
 from app.database.ddl import ddl
 from app.database.engine import Database
+from app.database.inverted_index import drop_inverted_index
 from app.database.kms_keys import destroy_due_keys
 from app.database.rankings import forget_expired_rankings
 from app.database.views import drop_schema
@@ -22,6 +24,7 @@ from app.errors import S3VectorsError
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 30
+FORGOTTEN_AFTER = timedelta(minutes=5)
 _LOCK = 0x5333_5644  # "S3VD"
 
 
@@ -62,6 +65,11 @@ class Deletion:
                 await self._drop_index(index_id)
             except S3VectorsError:
                 log.info("drop_postponed", index_id=index_id)
+        for search_id in await self._forgotten_text_searches():
+            try:
+                await self._drop_text_search(search_id)
+            except S3VectorsError:
+                log.info("drop_postponed", text_search_id=search_id)
         async with self._database.transaction() as connection:
             await _forget_buckets(connection)
         async with self._database.transaction() as connection:
@@ -74,10 +82,27 @@ class Deletion:
             if not await connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK, index_id % 2**31))):
                 return
             await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            of_index = text_search_configurations.c.vector_index_id == index_id
+            for search_id in list(await connection.scalars(sa.select(text_search_configurations.c.id).where(of_index))):
+                await drop_inverted_index(connection, search_id)
             # CASCADE takes the view for people with it, and whatever people have built upon that.
             drop = ddl("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", id=index_id)
             await connection.execute(drop)
             await connection.execute(sa.delete(vector_indexes).where(vector_indexes.c.id == index_id))
+
+    async def _forgotten_text_searches(self) -> list[int]:
+        """Whoever wrote or searched when they were deleted has ended since."""
+        c = text_search_configurations.c
+        forgotten = sa.select(c.id).where(c.state == "deleted", c.deletion_time < sa.func.now() - FORGOTTEN_AFTER)
+        async with self._database.transaction() as connection:
+            return list(await connection.scalars(forgotten))
+
+    async def _drop_text_search(self, search_id: int) -> None:
+        async with self._database.transaction() as connection:
+            await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            await drop_inverted_index(connection, search_id)
+            configuration = text_search_configurations.c.id == search_id
+            await connection.execute(sa.delete(text_search_configurations).where(configuration))
 
     async def _forget_rankings(self) -> None:
         """A few in a transaction, since each may have a hundred pages."""

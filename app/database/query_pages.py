@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import NullType
 
-from app.database import rankings
+from app.database import hybrid_search, rankings
 from app.database.connection import Connection
+from app.database.hybrid_search import HybridSearch
 from app.database.nearest import FILTER, Search, filtered, nearest
 from app.database.rankings import Cursor, Ranking
 from app.database.selectivity import Selectivity
@@ -22,36 +23,41 @@ from app.database.statements import Statement, compiled
 from app.database.vector_table import metadata_columns, table_of
 from app.filters.compile import compile_row_filter
 
+Asked = Search | HybridSearch
+
 
 class Page(Struct, frozen=True):
-    """Rows as `nearest` gives them."""
+    """Rows as `nearest` gives them; of a ranking, with the `place` of each in it."""
 
     rows: list[Any]
-    next: Cursor | None
+    next: Cursor | None = None
+    ranking: Ranking | None = None
 
 
-async def first_page(connection: Connection, search: Search, user_id: str, selectivity: Selectivity) -> Page:
-    """Found without metadata, of which only a page is read."""
-    rows = await nearest(connection, replace(search, return_metadata=False), selectivity)
-    ranking = Ranking([row.key for row in rows], [row.distance for row in rows])
-    return await ranked_page(connection, search, user_id, ranking)
-
-
-async def ranked_page(connection: Connection, search: Search, user_id: str, ranking: Ranking) -> Page:
-    """The first of them; the others are kept where there are others."""
+async def first_page(connection: Connection, search: Asked, user_id: str, selectivity: Selectivity) -> Page:
+    """The others are kept where there are others."""
+    ranking = await _ranked(connection, search, selectivity)
     pages = list(ranking.pages())
     if len(pages) < 2:
-        return Page(await _rows(connection, search, ranking), None)
+        return Page(await _rows(connection, search, ranking), None, ranking)
     cursor = await rankings.store(connection, search.index, user_id, pages)
-    return Page(await _rows(connection, search, pages[0]), cursor.next)
+    return Page(await _rows(connection, search, pages[0]), cursor.next, pages[0])
 
 
-async def next_page(connection: Connection, search: Search, cursor: Cursor) -> Page:
+async def next_page(connection: Connection, search: Asked, cursor: Cursor) -> Page:
     page = await rankings.find_page(connection, cursor)
-    return Page(await _rows(connection, search, page), cursor.next)
+    return Page(await _rows(connection, search, page), cursor.next, page)
 
 
-async def _rows(connection: Connection, search: Search, page: Ranking) -> list[Any]:
+async def _ranked(connection: Connection, search: Asked, selectivity: Selectivity) -> Ranking:
+    """Found without metadata, of which only a page is read."""
+    if isinstance(search, HybridSearch):
+        return await hybrid_search.rank(connection, search, selectivity)
+    rows = await nearest(connection, replace(search, return_metadata=False), selectivity)
+    return Ranking([row.key for row in rows], [row.distance for row in rows])
+
+
+async def _rows(connection: Connection, search: Asked, page: Ranking) -> list[Any]:
     table = table_of(search.index)
     statement = _statement(table, return_metadata=search.return_metadata, is_filtered=search.filter is not None)
     if search.filter is not None:

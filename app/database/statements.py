@@ -4,6 +4,7 @@ Every parameter goes out in binary: of a batch of 500 vectors, psycopg needs 3 m
 for the text.
 """
 
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,11 @@ class Statement(Struct, frozen=True):
     text: str
     values: dict[str, Any]
     """Of the parameters that are known already."""
+
+
+def written(sql: str, **numbers: float) -> Statement:
+    """SQL that reads better than what SQLAlchemy would be told; `$name` stands for a number, say of a table."""
+    return Statement(Template(sql).substitute(numbers), {})
 
 
 def compiled(statement: sa.ClauseElement) -> Statement:

@@ -35,9 +35,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import NullType
 
-from app.database.catalog import Index
+from app.database.catalog import Index, vector_indexes
 from app.database.connection import Connection
 from app.database.ddl import ddl
+from app.database.inverted_index import Document, document, remove, replace
 from app.database.statements import Statement, compiled
 from app.metadata import Metadata
 from app.record_cipher import RecordCipher
@@ -58,18 +59,35 @@ class StoredVector(Struct, frozen=True):
     embedding: Vector
     metadata: str
     non_filterable_metadata: str | bytes
+    documents: tuple[Document | None, ...] = ()
+    """One for each text search of the index, where there is a text."""
+
+
+COLUMNS = StoredVector.__struct_fields__[:4]
 
 
 def stored_vector(
-    key: str, embedding: Vector, filterable: Metadata, non_filterable: Metadata, cipher: RecordCipher | None
+    index: Index, key: str, embedding: Vector, metadata: tuple[Metadata, Metadata], cipher: RecordCipher | None
 ) -> StoredVector:
-    """Of what has been checked; `cipher` is that of an index whose non-filterable metadata is sealed."""
+    """Of what has been checked, split as by `split_metadata`; `cipher` is that of an index under aws:kms."""
+    filterable, non_filterable = metadata
     rest = _json(non_filterable)
-    return StoredVector(key, embedding, _json(filterable), rest if cipher is None else cipher.seal(key, rest))
+    documents = tuple(
+        document(search, key, filterable, None)
+        if search.metadata_key in filterable
+        else document(search, key, non_filterable, cipher)
+        for search in index.text_searches
+    )
+    sealed = rest if cipher is None else cipher.seal(key, rest)
+    return StoredVector(key, embedding, _json(filterable), sealed, documents)
 
 
 def _json(document: Metadata) -> str:
     return msgspec.json.encode(document).decode()
+
+
+class Outdated(Exception):
+    """Nothing was written: what is searched for text has changed since the index was looked up."""
 
 
 class Returned(Struct, frozen=True):
@@ -141,9 +159,26 @@ _STATISTICS = [
 
 
 async def upsert(connection: Connection, index: Index, vectors: Sequence[StoredVector]) -> None:
-    """Replaces whole records; the caller hands every key once and sorted, so that batches lock in one order."""
-    columns = {name: [getattr(v, name) for v in vectors] for name in StoredVector.__struct_fields__}
-    await connection.write(_upsert(table_of(index)), columns)
+    """Replaces whole records; the caller hands every key once and sorted, so that batches lock in one order.
+
+    Raises Outdated.
+    """
+    values: dict[str, Any] = {name: [getattr(v, name) for v in vectors] for name in COLUMNS}
+    values |= {"index_id": index.id, "revision": index.text_search_revision}
+
+    async def write() -> None:
+        if not await connection.count(_upsert(table_of(index)), values):
+            raise Outdated
+
+    async def write_with_text() -> None:
+        async with connection.transaction_or_part():
+            await write()
+            for i, search in enumerate(index.text_searches):
+                documents = [document for v in vectors if (document := v.documents[i])]
+                await replace(connection, search, values["key"], documents)
+
+    if vectors:
+        await connection.again(write_with_text if index.text_searches else write)
 
 
 @lru_cache(maxsize=1024)
@@ -157,10 +192,10 @@ def _upsert(table: sa.Table) -> Statement:
             _json_array("metadata"),
             _sealed_array(name) if is_sealed(table) else _json_array(name),
         )
-        .table_valued(*StoredVector.__struct_fields__, name="new")
+        .table_valued(*COLUMNS, name="new")
         .render_derived()
     )
-    new = upsert_into(table).from_select(list(StoredVector.__struct_fields__), sa.select(*rows.c))
+    new = upsert_into(table).from_select(list(COLUMNS), sa.select(*rows.c).where(_is_current()))
     replaced = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
     return compiled(new.on_conflict_do_update(index_elements=[table.c.key], set_=replaced))
 
@@ -173,15 +208,43 @@ def _sealed_array(name: str) -> sa.ColumnElement[Any]:
     return sa.cast(sa.bindparam(name, type_=_PASSED), ARRAY(sa.LargeBinary))
 
 
+def _is_current() -> sa.ColumnElement[bool]:
+    """Whether the index is searched for text as the writer knows: asked by the statement that locks the table.
+
+    Whoever makes a key searchable then waits for those who had the lock before, and indexes what they have written.
+    """
+    revision = sa.select(vector_indexes.c.text_search_revision).where(
+        vector_indexes.c.id == sa.bindparam("index_id", type_=_PASSED)
+    )
+    return revision.scalar_subquery() == sa.bindparam("revision", type_=_PASSED)
+
+
 async def delete(connection: Connection, index: Index, keys: Sequence[str]) -> None:
-    await connection.write(_delete(table_of(index)), {"keys": list(keys)})
+    """Raises Outdated."""
+    values = {"keys": list(keys), "index_id": index.id, "revision": index.text_search_revision}
+
+    async def write() -> list[str]:
+        rows = await connection.run(_delete(table_of(index)), values)
+        if not rows[0].is_current:
+            raise Outdated
+        return rows[0].keys or []
+
+    async def write_with_text() -> None:
+        async with connection.transaction_or_part():
+            deleted = await write()
+            for search in index.text_searches:
+                await remove(connection, search, deleted)
+
+    await connection.again(write_with_text if index.text_searches else write)
 
 
 @lru_cache(maxsize=1024)
 def _delete(table: sa.Table) -> Statement:
     """Locks in the order of keys before it deletes, as upsert does: batches never wait for each other in a circle."""
-    locked = sa.select(table.c.key).where(_is_asked(table)).order_by(table.c.key).with_for_update().cte("locked")
-    return compiled(sa.delete(table).where(table.c.key.in_(sa.select(locked.c.key))))
+    asked = sa.select(table.c.key).where(_is_asked(table), _is_current())
+    locked = asked.order_by(table.c.key).with_for_update().cte("locked")
+    gone = sa.delete(table).where(table.c.key.in_(sa.select(locked.c.key))).returning(table.c.key).cte("gone")
+    return compiled(sa.select(_is_current().label("is_current"), sa.func.array_agg(gone.c.key).label("keys")))
 
 
 async def get(connection: Connection, index: Index, keys: Sequence[str], returned: Returned) -> list[Any]:

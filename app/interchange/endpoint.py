@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.full_text.searchable_key import SearchableKey
 from app.index_modes import IndexMode
 from app.interchange.batches import InvalidSource, MissingPackage
 from app.interchange.remote_name import RemoteName
@@ -42,6 +43,7 @@ class RemoteIndex(Struct, frozen=True):
     dimension: int
     distance_metric: DistanceMetric
     non_filterable_metadata_keys: list[str] | None
+    searchable_keys: list[SearchableKey]
     encryption: EncryptionConfiguration
     tags: dict[str, str]
     index_mode: IndexMode | None
@@ -111,12 +113,17 @@ class Endpoint:
     def _index(self, name: RemoteName, index_name: str) -> RemoteIndex:
         found = self.call("get_index", **name.of_index(index_name))["index"]
         remarks: list[str] = []
+        metadata = found.get("metadataConfiguration") or {}
         return RemoteIndex(
             name=index_name,
             arn=found["indexArn"],
             dimension=found["dimension"],
             distance_metric=DistanceMetric(found["distanceMetric"]),
-            non_filterable_metadata_keys=(found.get("metadataConfiguration") or {}).get("nonFilterableMetadataKeys"),
+            non_filterable_metadata_keys=metadata.get("nonFilterableMetadataKeys"),
+            searchable_keys=[
+                SearchableKey(search["metadataKey"], search.get("language"))
+                for search in metadata.get("textSearchConfigurations") or []
+            ],
             encryption=encryption(found),
             tags=self._tags(found["indexArn"], f"index {index_name}", remarks),
             index_mode=mode(found.get("indexMode")),

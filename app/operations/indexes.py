@@ -2,12 +2,10 @@
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import sqlalchemy as sa
 from litestar import HttpMethod
-from msgspec import Struct
 
 from app.arns import IndexArn, index_of
 from app.authorization import Caller, asked_encryption, asked_tags, authorize
@@ -19,6 +17,7 @@ from app.encryption import effective_encryption
 from app.errors import ValidationException
 from app.index_modes import IndexMode
 from app.kms import creation_key, new_data_key
+from app.metadata_configuration import MetadataConfiguration, check_mode, described, searchable_keys
 from app.operation import operation
 from app.server import Server
 from app.shapes import (
@@ -26,7 +25,6 @@ from app.shapes import (
     EncryptionConfiguration,
     IndexInput,
     IndexName,
-    MetadataKey,
     Output,
     Tags,
     VectorBucketInput,
@@ -35,11 +33,6 @@ from app.shapes import (
 from app.tags import check_tags
 
 DEFAULT_PAGE = 500
-
-
-class MetadataConfiguration(Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
-    non_filterable_metadata_keys: Annotated[list[MetadataKey], Length(0, 10)] | None = None
-    text_search_configurations: msgspec.Raw = msgspec.Raw()
 
 
 class CreateIndexInput(VectorBucketInput, frozen=True):
@@ -70,7 +63,7 @@ class Index(Output):
     distance_metric: DistanceMetric
     encryption_configuration: EncryptionConfiguration
     index_mode: IndexMode
-    metadata_configuration: dict[str, Any] | None = None
+    metadata_configuration: MetadataConfiguration | None = None
 
 
 class GetIndexOutput(Output):
@@ -112,12 +105,23 @@ async def create_index(data: CreateIndexInput, caller: Caller, server: Server) -
     await authorize(caller, "CreateIndex", arn, asked)
     if tags:
         await authorize(caller, "TagResource", arn, asked)
-    non_filterable = non_filterable_keys(data.metadata_configuration)
+    metadata = data.metadata_configuration or MetadataConfiguration()
+    non_filterable = non_filterable_keys(metadata)
+    text = searchable_keys(metadata.text_search_configurations or (), "metadataConfiguration")
     check_tags(tags)
     kms_key = await creation_key(server.cache, encryption, arn.account.account_id)
     async with server.database.transaction() as connection:
         bucket = await catalog.find_vector_bucket(connection, arn.bucket, lock="key share")
-        new = NewIndex(arn, data.dimension, DistanceMetric(data.distance_metric), non_filterable, encryption, tags)
+        check_mode(text, bucket.default_index_mode)
+        new = NewIndex(
+            arn,
+            data.dimension,
+            DistanceMetric(data.distance_metric),
+            non_filterable,
+            encryption,
+            tags,
+            text_searches=text,
+        )
         data_key = partial(new_data_key, server.keys, kms_key) if kms_key else None
         await insert_index(connection, bucket, new, data_key)
     return CreateIndexOutput(index_arn=str(arn))
@@ -128,7 +132,6 @@ async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetI
     arn = data.index(caller.home)
     await authorize(caller, "GetIndex", arn)
     index = await server.cache.index(arn)
-    keys = index.non_filterable_metadata_keys
     return GetIndexOutput(
         index=Index(
             vector_bucket_name=arn.bucket.vector_bucket_name,
@@ -139,7 +142,7 @@ async def get_index(data: GetIndexInput, caller: Caller, server: Server) -> GetI
             dimension=index.dimension,
             distance_metric=index.distance_metric,
             encryption_configuration=index.encryption,
-            metadata_configuration=None if keys is None else {"nonFilterableMetadataKeys": keys},
+            metadata_configuration=described(index),
             index_mode=index.index_mode,
         )
     )
@@ -186,13 +189,8 @@ async def delete_index(data: DeleteIndexInput, caller: Caller, server: Server) -
     return DeleteIndexOutput()
 
 
-def non_filterable_keys(configuration: MetadataConfiguration | None) -> list[str] | None:
-    if configuration is None:
-        return None
-    if configuration.text_search_configurations:
-        raise ValidationException.at(
-            "metadataConfiguration", "textSearchConfigurations is not supported by this version of pgs3vectors"
-        )
+def non_filterable_keys(configuration: MetadataConfiguration) -> list[str] | None:
+    """Raises ValidationException."""
     keys = configuration.non_filterable_metadata_keys
     if keys and any("\0" in key for key in keys):
         raise ValidationException.at("metadataConfiguration", "Metadata keys must not contain the null character")

@@ -1,4 +1,4 @@
-"""QueryVectors."""
+"""QueryVectors: by a vector, by texts, or by both."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,17 +10,19 @@ from msgspec.structs import asdict
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog
+from app.database.hybrid_search import HybridSearch
 from app.database.nearest import Search, nearest
-from app.database.query_pages import first_page, next_page
-from app.database.rankings import LIFETIME, Cursor
+from app.database.query_pages import Asked, Page, first_page, next_page
+from app.database.rankings import LIFETIME, Cursor, Ranking
 from app.database.vector_table import metadata_of
 from app.errors import ValidationException, ValidationExceptionField
 from app.filters.nodes import Node
 from app.filters.parse import parse_filter
-from app.index_modes import IndexModeText, effective_mode
+from app.index_modes import IndexMode, IndexModeText, effective_mode
 from app.kms import record_cipher
 from app.limits import MAX_QUERY_PAGE, MAX_TOP_K
 from app.operation import operation
+from app.query_texts import QueryText, text_queries
 from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import DistanceMetric, IndexInput, Output, VectorData
@@ -29,19 +31,31 @@ from app.vector_data import ZERO_NORM, Float32Vector, InvalidVector, to_float32
 
 class QueryVectorsInput(IndexInput, frozen=True):
     top_k: Required[Annotated[Integer, Range(1, MAX_TOP_K)]] = ABSENT
-    query_vector: Required[VectorData] = ABSENT
+    query_vector: VectorData | None = None
     filter: Any = None
     return_metadata: bool | None = None
     return_distance: bool | None = None
     query_mode: IndexModeText | None = None
-    query_texts: Any = None
+    query_texts: Annotated[list[QueryText], Length(1, 10)] | None = None
     return_scores: bool | None = None
     next_token: Annotated[str, Length(1, 4096)] | None = None
+
+
+class Bm25Score(Output):
+    metadata_key: str
+    score: float
+
+
+class QueryScores(Output):
+    fused: float | None = None
+    bm25_scores: list[Bm25Score] | None = None
+    vector_distance: float | None = None
 
 
 class QueryOutputVector(Output):
     key: str
     distance: float | None = None
+    scores: QueryScores | None = None
     metadata: Raw | UnsetType = UNSET
 
 
@@ -55,51 +69,59 @@ class QueryVectorsOutput(Output):
 async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server) -> QueryVectorsOutput:
     arn = data.index(caller.home)
     await authorize(caller, "QueryVectors", arn)
-    if data.filter is not None or data.return_metadata:
+    if data.filter is not None or data.return_metadata or data.query_texts:
         await authorize(caller, "GetVectors", arn)
-    _refuse_newest_members(data)
+    if data.query_vector is None and data.query_texts is None:
+        raise ValidationException.at("queryVector", "Must specify queryVector, queryTexts, or both")
     index = await server.cache.index(arn)
-    search = Search(
-        index=index,
-        vector=_query_vector(data.query_vector, index),
-        top_k=data.top_k,
-        filter=_filter(data, index),
-        return_metadata=bool(data.return_metadata),
-        recall_target=index.recall_target or server.settings.recall_target,
-    )
     cipher = await record_cipher(server.cache, index)
-    rows, next_token = await _page(data, caller, server, search)
+    search = _search(data, index, index.recall_target or server.settings.recall_target, cipher)
+    page = await _page(data, caller, server, search)
     return QueryVectorsOutput(
-        vectors=[_output(row, data, cipher) for row in rows],
+        vectors=[_output(row, data, page.ranking, cipher) for row in page.rows],
         distance_metric=index.distance_metric,
-        next_token=next_token,
+        next_token=server.page_tokens.seal(page.next, _request(data, caller, index), datetime.now(UTC))
+        if page.next
+        else None,
     )
 
 
-async def _page(
-    data: QueryVectorsInput, caller: Caller, server: Server, search: Search
-) -> tuple[list[Any], str | None]:
-    """Rows for `_output`, and the token of the page behind them."""
-    if data.next_token is None and search.filter is not None:
-        server.range_use.note(search.index.id, search.filter)
-    if data.next_token is None and data.top_k <= MAX_QUERY_PAGE:
-        async with server.database.connection(heavy=not search.index.graphs) as connection:
-            return await nearest(connection, search, server.selectivity), None
-    bound_to = _request(data, caller, search)
-    if data.next_token is None:
-        async with server.database.connection(heavy=True) as connection:
-            page = await first_page(connection, search, caller.principal.user_id, server.selectivity)
-    else:
+async def _page(data: QueryVectorsInput, caller: Caller, server: Server, search: Asked) -> Page:
+    if data.next_token is not None:
+        bound_to = _request(data, caller, search.index)
         cursor = server.page_tokens.open(data.next_token, Cursor, bound_to, datetime.now(UTC), LIFETIME)
         async with server.database.connection() as connection:
-            page = await next_page(connection, search, cursor)
-    return page.rows, server.page_tokens.seal(page.next, bound_to, datetime.now(UTC)) if page.next else None
+            return await next_page(connection, search, cursor)
+    if search.filter is not None:
+        server.range_use.note(search.index.id, search.filter)
+    if isinstance(search, Search) and search.top_k <= MAX_QUERY_PAGE:
+        async with server.database.connection(heavy=not search.index.graphs) as connection:
+            return Page(await nearest(connection, search, server.selectivity))
+    async with server.database.connection(heavy=True) as connection:
+        return await first_page(connection, search, caller.principal.user_id, server.selectivity)
 
 
-def _request(data: QueryVectorsInput, caller: Caller, search: Search) -> tuple[Any, ...]:
+def _request(data: QueryVectorsInput, caller: Caller, index: catalog.Index) -> tuple[Any, ...]:
     """All that a page token is bound to: who asks which index, and every member but the token itself."""
-    members = asdict(data) | {"next_token": None, "query_vector": search.vector.tobytes()}
-    return "QueryVectors", caller.principal.user_id, str(search.index.arn), search.index.id, members
+    vector = None if data.query_vector is None else data.query_vector.float32.to_numpy().tobytes()
+    members = asdict(data) | {"next_token": None, "query_vector": vector}
+    return "QueryVectors", caller.principal.user_id, str(index.arn), index.id, members
+
+
+def _search(data: QueryVectorsInput, index: catalog.Index, recall_target: float, cipher: RecordCipher | None) -> Asked:
+    mode = effective_mode(data.query_mode, index.index_mode)
+    asked: dict[str, Any] = {
+        "index": index,
+        "top_k": data.top_k,
+        "filter": _filter(data, index, mode),
+        "return_metadata": bool(data.return_metadata),
+    }
+    by_vector = None
+    if data.query_vector is not None:
+        by_vector = Search(vector=_query_vector(data.query_vector, index), recall_target=recall_target, **asked)
+        if data.query_texts is None:
+            return by_vector
+    return HybridSearch(texts=text_queries(data.query_texts or (), index, mode, cipher), by_vector=by_vector, **asked)
 
 
 def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
@@ -111,26 +133,33 @@ def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
         raise ValidationException(message, ValidationExceptionField("vector", reason)) from error
 
 
-def _filter(data: QueryVectorsInput, index: catalog.Index) -> Node | None:
-    mode = effective_mode(data.query_mode, index.index_mode)
+def _filter(data: QueryVectorsInput, index: catalog.Index, mode: IndexMode) -> Node | None:
     if data.filter is None:
         return None
     return parse_filter(data.filter, index.non_filterable_metadata_keys or (), mode)
 
 
-def _refuse_newest_members(data: QueryVectorsInput) -> None:
-    newest = {
-        "queryTexts": data.query_texts,
-        "returnScores": data.return_scores,
-    }
-    for member, value in newest.items():
-        if value:
-            raise ValidationException.at(member, f"{member} is not supported by this version of pgs3vectors")
-
-
-def _output(row: Any, data: QueryVectorsInput, cipher: RecordCipher | None) -> QueryOutputVector:
+def _output(
+    row: Any, data: QueryVectorsInput, ranking: Ranking | None, cipher: RecordCipher | None
+) -> QueryOutputVector:
     return QueryOutputVector(
         key=row.key,
         distance=row.distance if data.return_distance else None,
+        scores=_scores(data.query_texts, ranking, row.place - 1)
+        if data.return_scores and data.query_texts and ranking
+        else None,
         metadata=metadata_of(row, cipher) if data.return_metadata else UNSET,
+    )
+
+
+def _scores(texts: list[QueryText], ranking: Ranking, place: int) -> QueryScores:
+    bm25 = [
+        Bm25Score(metadata_key=text.metadata_key, score=score)
+        for text, scores in zip(texts, ranking.bm25 or [], strict=True)
+        if (score := scores[place]) is not None
+    ]
+    return QueryScores(
+        fused=None if ranking.fused is None else ranking.fused[place],
+        bm25_scores=bm25 or None,
+        vector_distance=ranking.distances[place],
     )

@@ -1,17 +1,19 @@
 """PutVectors, GetVectors, ListVectors and DeleteVectors."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import HttpMethod
 from msgspec import Struct
 
+from app.arns import IndexArn
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
 from app.database import catalog, listing, vector_table
 from app.database.listing import Cursor, PageRequest, Segment
-from app.database.vector_table import Returned, StoredVector, output_vector, stored_vector
-from app.errors import AccessDeniedException, KmsError, ValidationException
+from app.database.vector_table import Outdated, Returned, StoredVector, output_vector, stored_vector
+from app.errors import AccessDeniedException, KmsError, ServiceUnavailableException, ValidationException
 from app.kms import record_cipher
 from app.large_bodies import in_strides
 from app.metadata import InvalidMetadata, invalid_record, split_metadata
@@ -23,6 +25,7 @@ from app.vector_data import InvalidVector, check_vector
 from app.vector_keys import InvalidKey, check_key
 
 DEFAULT_PAGE = 500
+MAX_OUTDATED = 3
 
 
 class PutInputVector(Struct, rename="camel", kw_only=True, frozen=True, gc=False):
@@ -77,13 +80,16 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     arn = data.index(caller.home)
     await authorize(caller, "PutVectors", arn)
     check_keys([vector.key for vector in data.vectors], "vectors")
-    index = await server.cache.index(arn)
-    cipher = await record_cipher(server.cache, index)
-    # No connection is held while the vectors are read.
-    vectors = in_strides(enumerate(data.vectors))
-    records = {vector.key: _stored(i, vector, index, cipher) async for i, vector in vectors}
-    async with server.database.connection(heavy=True) as connection:
-        await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
+
+    async def put(index: catalog.Index) -> None:
+        cipher = await record_cipher(server.cache, index)
+        # No connection is held while the vectors are read.
+        vectors = in_strides(enumerate(data.vectors))
+        records = {vector.key: _stored(i, vector, index, cipher) async for i, vector in vectors}
+        async with server.database.connection(heavy=True) as connection:
+            await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
+
+    await _with_current_index(server, arn, put)
     return PutVectorsOutput()
 
 
@@ -125,11 +131,24 @@ async def delete_vectors(data: DeleteVectorsInput, caller: Caller, server: Serve
     arn = data.index(caller.home)
     await authorize(caller, "DeleteVectors", arn)
     check_keys(data.keys, "keys")
-    index = await server.cache.index(arn)
-    await record_cipher(server.cache, index)  # for its errors: without the key nothing is done
-    async with server.database.connection(heavy=True) as connection:
-        await vector_table.delete(connection, index, data.keys)
+
+    async def delete(index: catalog.Index) -> None:
+        await record_cipher(server.cache, index)  # for its errors: without the key nothing is done
+        async with server.database.connection(heavy=True) as connection:
+            await vector_table.delete(connection, index, data.keys)
+
+    await _with_current_index(server, arn, delete)
     return DeleteVectorsOutput()
+
+
+async def _with_current_index(server: Server, arn: IndexArn, write: Callable[[catalog.Index], Awaitable[None]]) -> None:
+    """Again where a key has become searchable since the index was looked up, or has ceased to be."""
+    for _ in range(MAX_OUTDATED):
+        try:
+            return await write(await server.cache.index(arn))
+        except Outdated:
+            await server.cache.refresh()
+    raise ServiceUnavailableException("Currently unable to handle the request")
 
 
 def check_keys(keys: list[str], path: str) -> None:
@@ -152,12 +171,12 @@ def _stored(i: int, vector: PutInputVector, index: catalog.Index, cipher: Record
     try:
         check_vector(vector.data, index.dimension, index.distance_metric)
         metadata = {} if vector.metadata is None else vector.metadata
-        filterable, non_filterable = split_metadata(metadata, index.non_filterable_metadata_keys or ())
+        split = split_metadata(metadata, index.non_filterable_metadata_keys or ())
     except InvalidVector as error:
         raise invalid_record(vector.key, f"vectors[{i}]", str(error)) from error
     except InvalidMetadata as error:
         raise invalid_record(vector.key, f"vectors[{i}].metadata", str(error)) from error
-    return stored_vector(vector.key, vector.data.float32, filterable, non_filterable, cipher)
+    return stored_vector(index, vector.key, vector.data.float32, split, cipher)
 
 
 def _segment(data: ListVectorsInput) -> Segment:

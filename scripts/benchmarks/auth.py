@@ -91,7 +91,6 @@ async def measure(url: str, requests: int, statements: int, clients: int) -> dic
     stations = Authentication(
         operations=operation.authorized,
         names={("POST", b"/QueryVectors"): "QueryVectors"},
-        not_served=frozenset(),
         cache=cache,
         last_use=LastUse(database),
         arrivals=Arrivals(),

@@ -11,14 +11,31 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from app import errors
 from app.constraints import Input, Length, OneOf, Pattern, Range, RequiredTrait, TagPattern
 from app.errors import S3VectorsError
-from app.main import NOT_SERVED, OPERATIONS
-from app.operations import index_modes, indexes, query_vectors, tags, vector_bucket_policies, vector_buckets, vectors
+from app.main import OPERATIONS
+from app.operations import (
+    index_modes,
+    indexes,
+    metadata_configuration,
+    query_vectors,
+    tags,
+    vector_bucket_policies,
+    vector_buckets,
+    vectors,
+)
 from app.shapes import Output
 
 MODEL = botocore.session.get_session().get_service_model("s3vectors")
 COMPATIBILITY = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text()
-SERVED = sorted(set(MODEL.operation_names) - {path[1:].decode() for path in NOT_SERVED})
-MODULES = [vector_buckets, vector_bucket_policies, indexes, index_modes, vectors, query_vectors, tags]
+MODULES = [
+    vector_buckets,
+    vector_bucket_policies,
+    indexes,
+    index_modes,
+    metadata_configuration,
+    vectors,
+    query_vectors,
+    tags,
+]
 
 # The user guide has the maximum; the model has none since there are pages.
 OWN_RANGES = {"topK": Range(1, 10_000)}
@@ -48,22 +65,22 @@ def flat(annotation: Any) -> list[Any]:
     return [found for argument in get_args(annotation) for found in flat(argument)] or [annotation]
 
 
-def test_every_operation_of_the_model_is_served_or_listed_as_not_served() -> None:
+def test_every_operation_of_the_model_is_served() -> None:
     routes = {o.opt["route"] for o in OPERATIONS}
-    for name in SERVED:
+    for name in MODEL.operation_names:
         http = operation(name).http
         assert (http["method"], http["requestUri"].replace("/tags/{resourceArn}", "/tags").encode()) in routes
-    assert len(OPERATIONS) == len(SERVED) == 21
+    assert len(OPERATIONS) == len(MODEL.operation_names) == 22
 
 
 @pytest.mark.parametrize("name", MODEL.operation_names)
 def test_compatibility_md_says_what_is_served(name: str) -> None:
     said = re.search(rf"^\| {name} \| (\S+)", COMPATIBILITY, re.MULTILINE)
     assert said, f"docs/compatibility.md has no row for {name}"
-    assert said[1] == ("served" if name in SERVED else "no")
+    assert said[1] == "served"
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", MODEL.operation_names)
 def test_every_input_member_is_known_with_its_constraints(name: str) -> None:
     shape = operation(name).input_shape
     ours = wire_hints(struct(f"{name}Input"))
@@ -75,9 +92,7 @@ def compare_members(ours: dict[str, Any], shape: StructureShape) -> None:
     for member, annotation in ours.items():
         found = flat(annotation)
         required = any(isinstance(trait, RequiredTrait) for trait in found)
-        # Of November 2026, when queryTexts came; both are refused without it.
-        expected = member in shape.required_members or member == "queryVector"
-        assert required == expected, member
+        assert required == (member in shape.required_members), member
         if annotation is not Any and Any not in found:
             compare_constraints(member, found, shape.members[member])
 
@@ -102,7 +117,7 @@ def compare_constraints(member: str, found: list[Any], shape: Shape) -> None:
             compare_constraints(f"{member}.value", flat(get_args(inner)[1]), shape.value)
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", MODEL.operation_names)
 def test_outputs_have_the_members_of_the_model_and_all_required_ones(name: str) -> None:
     shape = operation(name).output_shape
     ours = struct(f"{name}Output")
@@ -126,4 +141,4 @@ def test_every_error_of_the_model_has_its_class_and_status(shape: StructureShape
 def test_every_input_of_ours_is_one_of_the_model() -> None:
     inputs = {c.__name__ for m in MODULES for c in vars(m).values() if isinstance(c, type) and issubclass(c, Input)}
     shared = {"Input", "VectorBucketInput", "IndexInput"}
-    assert {f"{name}Input" for name in SERVED} == inputs - shared
+    assert {f"{name}Input" for name in MODEL.operation_names} == inputs - shared

@@ -1,3 +1,4 @@
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -436,3 +437,66 @@ def test_a_whole_dump_of_the_table_shows_no_text(client: Any, deployment: Deploy
             assert len(copied) > 50 * 900
             assert text.encode() not in copied
             assert text.encode().hex().encode() not in copied
+
+
+def searchable(client: Any, index: dict[str, str], key: str) -> None:
+    client.update_metadata_configuration(**index, add={"textSearchConfigurations": [{"metadataKey": key}]})
+    for _ in range(600):
+        configured = client.get_index(**index)["index"]["metadataConfiguration"]["textSearchConfigurations"]
+        if all(search["status"] == "ACTIVE" for search in configured):
+            return
+        time.sleep(0.05)
+    pytest.fail("still BUILDING after half a minute")
+
+
+def texts_of(deployment: Deployment, index: dict[str, str]) -> list[str]:
+    """Terms as whoever reads the database sees them, in both tables of each searchable key."""
+    index_id = table_of(deployment, index).removeprefix("vectors.index_")
+    where = f"WHERE vector_index_id = {index_id} ORDER BY id"
+    ids = [row[0] for row in deployment.sql(f"SELECT id FROM s3_vectors.text_search_configurations {where}")]
+    posted = [deployment.sql(f"SELECT term FROM vectors.postings_{i}") for i in ids]
+    kept = [deployment.sql(f"SELECT jsonb_object_keys(frequencies) FROM vectors.text_{i}") for i in ids]
+    return sorted(row[0] for rows in [*posted, *kept] for row in rows)
+
+
+def test_sealed_text_is_searched_by_digests_of_its_terms(
+    client: Any, deployment: Deployment, index: dict[str, str], key_arn: str
+) -> None:
+    searchable(client, index, "text")
+    client.put_vectors(**index, vectors=[record("later", [1, 2], text="hidden later")])
+    query = {**index, "topK": 10, "queryTexts": [{"metadataKey": "text", "text": "hidden"}]}
+    assert [found["key"] for found in client.query_vectors(**query)["vectors"]] == ["k", "later"]
+    terms = texts_of(deployment, index)
+    assert len(terms) == 8
+    assert all(len(term) == 32 and int(term, 16) for term in terms)
+    set_state(deployment, key_arn, "Disabled")
+    with pytest.raises(client.exceptions.KmsDisabledException):
+        client.query_vectors(**query)
+
+
+def test_filterable_text_stays_in_the_clear_and_so_do_its_terms(
+    client: Any, deployment: Deployment, index: dict[str, str]
+) -> None:
+    searchable(client, index, "title")
+    client.put_vectors(**index, vectors=[record("t", [1, 2], title="plain words")])
+    assert texts_of(deployment, index) == ["plain", "plain", "words", "words"]
+
+
+def test_a_backfill_waits_for_a_key_that_is_disabled(
+    client: Any, deployment: Deployment, index: dict[str, str], key_arn: str
+) -> None:
+    set_state(deployment, key_arn, "Disabled")
+    client.update_metadata_configuration(**index, add={"textSearchConfigurations": [{"metadataKey": "text"}]})
+    waiting = "SELECT id FROM s3_vectors.text_search_configurations WHERE error LIKE 'KmsDisabledException%'"
+    for _ in range(600):
+        if deployment.sql(waiting):
+            break
+        time.sleep(0.05)
+    set_state(deployment, key_arn, "Enabled")
+    deployment.sql("UPDATE s3_vectors.text_search_configurations SET retry_time = NULL")
+    for _ in range(600):
+        configured = client.get_index(**index)["index"]["metadataConfiguration"]["textSearchConfigurations"]
+        if configured[0]["status"] == "ACTIVE":
+            return
+        time.sleep(0.05)
+    pytest.fail("still BUILDING after half a minute")

@@ -116,21 +116,3 @@ def test_top_k_is_bounded(s3vectors: Any, index: dict[str, str], top_k: int) -> 
     _, code, text, _ = refusal(lambda: query(s3vectors, index, [1, 2], top_k))
     assert code == "ValidationException"
     assert text.endswith("at '/topK' failed to satisfy constraint: Member must be between 1 and 10000, inclusive")
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        {"queryTexts": [{"text": "x", "metadataKey": "k"}]},
-        {"returnScores": True},
-    ],
-    ids=lambda member: next(iter(member)),
-)
-def test_members_that_are_not_served_yet_are_named(
-    s3vectors: Any, index: dict[str, str], member: dict[str, Any]
-) -> None:
-    _, code, text, _ = refusal(lambda: query(s3vectors, index, [1, 2], **member))
-    assert (code, text) == (
-        "ValidationException",
-        f"{next(iter(member))} is not supported by this version of pgs3vectors",
-    )

@@ -115,7 +115,7 @@ class EndpointExport:
         self, endpoint: Endpoint, index: Index, target: RemoteName, name: str
     ) -> tuple[RemoteIndex, list[str]]:
         """And what of its configuration could not be had there."""
-        keys = index.non_filterable_metadata_keys
+        metadata = metadata_configuration(index)
         created = endpoint.attempt(
             "create_index",
             "ConflictException",
@@ -125,7 +125,7 @@ class EndpointExport:
             dimension=index.dimension,
             distanceMetric=index.distance_metric.value,
             encryptionConfiguration=members(self._options.encryption_for(index.encryption)),
-            **({"metadataConfiguration": {"nonFilterableMetadataKeys": keys}} if keys else {}),
+            **({"metadataConfiguration": metadata} if metadata else {}),
             **({"tags": index.tags} if index.tags else {}),
         )
         [there] = endpoint.indexes(RemoteName(target.bucket, name, target.bucket_arn))
@@ -135,6 +135,17 @@ class EndpointExport:
             return there, []
         asked = target.of_index(name) | {"indexMode": index.index_mode.value}
         return there, attempted_mode(endpoint, "update_index_mode", f"Index {name}", asked)
+
+
+def metadata_configuration(index: Index) -> dict[str, Any]:
+    searches = [
+        {"metadataKey": search.metadata_key, **({"language": search.language} if search.language else {})}
+        for search in index.text_searches
+    ]
+    return {
+        **({"nonFilterableMetadataKeys": keys} if (keys := index.non_filterable_metadata_keys) else {}),
+        **({"textSearchConfigurations": searches} if searches else {}),
+    }
 
 
 def attempted_mode(endpoint: Endpoint, operation: str, what: str, asked: dict[str, str]) -> list[str]:

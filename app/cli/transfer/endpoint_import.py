@@ -98,7 +98,8 @@ class EndpointImport:
             return index
         encryption = await self._usable(original.encryption, f"index {original.name}")
         metric, tags = original.distance_metric, original.tags
-        return checked(NewIndex(arn, original.dimension, metric, keys, encryption, tags, original.index_mode))
+        text = original.searchable_keys
+        return checked(NewIndex(arn, original.dimension, metric, keys, encryption, tags, original.index_mode, text))
 
     async def _usable(self, original: EncryptionConfiguration, what: str) -> EncryptionConfiguration:
         encryption = effective_encryption(self._endpoint_options.encryption_for(original))

@@ -20,6 +20,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.creation import NewIndex
 from app.database.transfers import Transfer, progress_of
+from app.database.vector_table import Outdated
 from app.interchange.batches import Source
 from app.interchange.fingerprint import fingerprint
 from app.kms import record_cipher
@@ -75,3 +76,6 @@ class FileImport(Struct, frozen=True):
             raise
         except psycopg.Error as error:
             raise CommandError(f"{reason(error)}; {done.rows} rows are in, the same command goes on behind.") from error
+        except Outdated as error:
+            message = "What is searched for text has changed"
+            raise CommandError(f"{message}; {done.rows} rows are in, the same command goes on.") from error

@@ -20,7 +20,7 @@ from app.database.catalog import Index
 from app.database.concurrent_indexes import analyze
 from app.database.connection import Connection
 from app.database.transfers import Transfer, forget, forget_others, progress_of
-from app.database.vector_table import StoredVector, stored_vector
+from app.database.vector_table import Outdated, StoredVector, stored_vector
 from app.interchange.checking import Fault, check
 from app.interchange.endpoint import Endpoint
 from app.interchange.listing_pages import Page, Segments
@@ -63,6 +63,9 @@ class IndexCopy:
                 raise
             except psycopg.Error as error:
                 raise CommandError(f"{reason(error)}; {done.rows} vectors are in, the same command goes on.") from error
+            except Outdated as error:
+                message = "What is searched for text has changed"
+                raise CommandError(f"{message}; {done.rows} vectors are in, the same command goes on.") from error
         return done
 
     async def _load(self, connection: Connection, transfer: Transfer, tokens: list[str | None], done: Loaded) -> None:
@@ -87,7 +90,9 @@ class IndexCopy:
         for page in Segments(self._endpoint, self._of_index, list(tokens)).pages():
             valid, faults = check(page.batch, rules)
             vectors = [
-                stored_vector(v.key, Vector(np.ascontiguousarray(v.vector)), v.filterable, v.non_filterable, cipher)
+                stored_vector(
+                    self._index, v.key, Vector(np.ascontiguousarray(v.vector)), (v.filterable, v.non_filterable), cipher
+                )
                 for v in valid
             ]
             yield Prepared(page, vectors, faults)

@@ -118,7 +118,9 @@ class Loading:
 
     def _stored(self, vector: CheckedVector) -> StoredVector:
         embedding = Vector(np.ascontiguousarray(vector.vector))
-        return stored_vector(vector.key, embedding, vector.filterable, vector.non_filterable, self._cipher)
+        return stored_vector(
+            self._index, vector.key, embedding, (vector.filterable, vector.non_filterable), self._cipher
+        )
 
 
 async def ahead(items: Iterator[T]) -> AsyncIterator[T]:

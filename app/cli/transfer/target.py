@@ -108,20 +108,21 @@ def new_index(arn: IndexArn, source: Source, options: IndexOptions) -> NewIndex:
 
 def checked(new: NewIndex) -> NewIndex:
     """By the rules of CreateIndex; raises ValidationException."""
-    from app.operations.indexes import CreateIndexInput, MetadataConfiguration, non_filterable_keys  # noqa: PLC0415
+    from app.metadata_configuration import MetadataConfiguration  # noqa: PLC0415
+    from app.operations.indexes import CreateIndexInput, non_filterable_keys  # noqa: PLC0415
 
-    keys = new.non_filterable_metadata_keys
+    metadata = MetadataConfiguration(non_filterable_metadata_keys=new.non_filterable_metadata_keys)
     asked = CreateIndexInput(
         vector_bucket_name=new.arn.bucket.vector_bucket_name,
         index_name=new.arn.index_name,
         data_type="float32",
         dimension=new.dimension,
         distance_metric=new.distance_metric,
-        metadata_configuration=None if keys is None else MetadataConfiguration(non_filterable_metadata_keys=keys),
+        metadata_configuration=metadata,
         encryption_configuration=new.encryption,
         tags=new.tags,
     )
-    non_filterable_keys(asked.metadata_configuration)
+    non_filterable_keys(metadata)
     effective_encryption(asked.encryption_configuration)
     check_tags(new.tags)
     return new
