@@ -51,7 +51,16 @@ RESOURCE = {"resourceArn": BUCKET_ARN}
 KEY, TEXT, NUMBER = "key-7f3a91", "text-7f3a91", 0.7319173
 FILTER = {"field-7f3a91": {"$eq": "filter-7f3a91"}}
 VECTOR = {"key": KEY, "data": {"float32": [NUMBER, 1.0]}, "metadata": {"text": TEXT}}
-QUERY = {"queryVector": {"float32": [NUMBER, 1.0]}, "topK": 1, "filter": FILTER, "returnMetadata": True}
+TEXTS = [{"metadataKey": "text", "text": TEXT}]
+QUERY = {
+    "queryVector": {"float32": [NUMBER, 1.0]},
+    "queryTexts": TEXTS,
+    "topK": 1,
+    "filter": FILTER,
+    "returnMetadata": True,
+}
+TWICE = {"textSearchConfigurations": [{"metadataKey": "text"}, {"metadataKey": "text"}]}
+METADATA = {"nonFilterableMetadataKeys": ["text"], "textSearchConfigurations": [{"metadataKey": "text"}]}
 
 READER = {
     "Statement": [
@@ -77,7 +86,7 @@ ALL_OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("PutVectorBucketPolicy", BUCKET | {"policy": json.dumps(BUCKET_POLICY, indent=1, ensure_ascii=False)}),
     ("GetVectorBucketPolicy", BUCKET),
     ("DeleteVectorBucketPolicy", BUCKET),
-    ("CreateIndex", INDEX | DEFINITION | {"metadataConfiguration": {"nonFilterableMetadataKeys": ["text"]}}),
+    ("CreateIndex", INDEX | DEFINITION | {"metadataConfiguration": METADATA}),
     ("GetIndex", INDEX),
     ("ListIndexes", BUCKET),
     ("UpdateIndexMode", INDEX | {"indexMode": "ENHANCED"}),
@@ -89,6 +98,7 @@ ALL_OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("GetVectors", INDEX | {"keys": [KEY], "returnData": True, "returnMetadata": True}),
     ("ListVectors", INDEX | {"returnData": True, "returnMetadata": True}),
     ("QueryVectors", INDEX | QUERY),
+    ("UpdateMetadataConfiguration", INDEX | {"delete": {"textSearchConfigurations": [{"metadataKey": "text"}]}}),
     ("DeleteVectors", INDEX | {"keys": [KEY]}),
     ("DeleteIndex", INDEX),
     ("DeleteVectorBucket", BUCKET),
@@ -214,9 +224,7 @@ def refused(clients: Clients) -> None:
     clients.send("root", "CreateVectorBucket", {"vectorBucketName": "X"})
     clients.send("root", "CreateVectorBucket", b"no json")
     clients.send("root", "CreateVectorBucket", b"{}", Content_Type="text/plain")
-    clients.send(
-        "root", "CreateIndex", INDEX | DEFINITION | {"metadataConfiguration": {"textSearchConfigurations": [1]}}
-    )
+    clients.send("root", "CreateIndex", INDEX | DEFINITION | {"metadataConfiguration": TWICE})
     clients.send("root", "PutVectorBucketPolicy", BUCKET | {"policy": " " * (MAX_PARAMETERS_BYTES + 1)})
     clients.send("root", "PutVectors", INDEX | {"vectors": [VECTOR | {"key": ""}]})
     clients.send("root", "QueryVectors", INDEX | QUERY)
@@ -456,7 +464,7 @@ def test_of_strangers_only_the_key_they_claim_is_told(
             "CreateIndex",
             "ValidationException",
             "",
-            INDEX | DEFINITION | {"metadataConfiguration": {"textSearchConfigurations": {"omitted": True}}},
+            INDEX | DEFINITION | {"metadataConfiguration": TWICE},
         ),
         ("PutVectorBucketPolicy", "ValidationException", "", {"omitted": True}),
     ],

@@ -47,7 +47,13 @@ def bucket_arn(account: str, bucket: str) -> str:
 
 BUCKET = {"vectorBucketName": "bucket"}
 INDEX = {"vectorBucketName": "bucket", "indexName": "index"}
-CREATE_INDEX = {**INDEX, "dataType": "float32", "dimension": 2, "distanceMetric": "cosine"}
+CREATE_INDEX = {
+    **INDEX,
+    "dataType": "float32",
+    "dimension": 2,
+    "distanceMetric": "cosine",
+    "metadataConfiguration": {"textSearchConfigurations": [{"metadataKey": "plot"}]},
+}
 SOME_POLICY = policy(allow("s3vectors:GetIndex", "*", Principal={"AWS": "000000000000"}))
 
 CALLS = {
@@ -81,6 +87,11 @@ CALLS = {
         {**BUCKET, "defaultIndexMode": "ENHANCED"},
         {"PutVectorBucketDefaultIndexMode": "B"},
     ),
+    "UpdateMetadataConfiguration": Call(
+        "update_metadata_configuration",
+        {**INDEX, "add": {"textSearchConfigurations": [{"metadataKey": "title"}]}},
+        {"UpdateMetadataConfiguration": "I"},
+    ),
     "PutVectors": Call("put_vectors", {**INDEX, "vectors": [{"key": "k", "data": VECTOR}]}, {"PutVectors": "I"}),
     "GetVectors": Call("get_vectors", {**INDEX, "keys": ["k"]}, {"GetVectors": "I"}),
     "ListVectors": Call("list_vectors", INDEX, {"ListVectors": "I"}),
@@ -103,6 +114,11 @@ CALLS = {
     "QueryVectors with metadata": Call(
         "query_vectors",
         {**INDEX, "topK": 1, "queryVector": VECTOR, "returnMetadata": True},
+        {"QueryVectors": "I", "GetVectors": "I"},
+    ),
+    "QueryVectors with texts": Call(
+        "query_vectors",
+        {**INDEX, "topK": 1, "queryTexts": [{"metadataKey": "plot", "text": "x"}]},
         {"QueryVectors": "I", "GetVectors": "I"},
     ),
     "TagResource of a bucket": Call("tag_resource", {"resourceArn": "B", "tags": TAGS}, {"TagResource": "B"}),

@@ -105,6 +105,14 @@ text_search_configurations = sa.Table(
     sa.Column("error", sa.Text),
 )
 
+text_statistics = sa.Table(
+    "text_statistics",
+    metadata,
+    sa.Column("text_search_configuration_id", sa.ForeignKey(text_search_configurations.c.id)),
+    sa.Column("documents", sa.BigInteger),
+    sa.Column("length", sa.BigInteger),
+)
+
 page_token_keys = sa.Table("page_token_keys", metadata, sa.Column("key", sa.LargeBinary))
 
 BUCKET_NOT_FOUND = "The specified vector bucket could not be found"

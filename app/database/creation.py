@@ -63,6 +63,7 @@ async def insert_index(
     await create_vector_table(connection, index)
     if new.text_searches:
         await text_searches.add(connection, index, new.text_searches, "active")
+        index = await catalog.find_index(connection, new.arn)
     if bucket.schema_name:
         await views_for_people.create_view(connection, bucket.schema_name, index)
     return index

@@ -14,6 +14,7 @@ from app.database.catalog import Index, hnsw_graphs, range_indexes, vector_bucke
 from app.database.connection import Connection
 from app.database.graphs import count_vectors, uncovered
 from app.database.statements import compiled
+from app.database.text_status import TextSearchStatus, text_searches_of
 
 _PROGRESS_COLUMNS = "datname", "index_relid", "phase", "blocks_done", "blocks_total", "current_locker_pid"
 
@@ -74,6 +75,7 @@ class IndexStatus(Struct, frozen=True):
     table_bytes: int
     graphs: list[GraphStatus]
     range_indexes: list[RangeIndexStatus]
+    text_searches: list[TextSearchStatus]
 
     @property
     def graph_bytes(self) -> int:
@@ -115,6 +117,7 @@ async def status_of(connection: Connection, indexes: Sequence[Index], *, exactly
     sizes = {row.id: row for row in await connection.run(compiled(_sizes(ids)))}
     graphs = await connection.run(compiled(_with_progress(hnsw_graphs, "hnsw", hnsw_graphs.c.first_position, ids)))
     ranges = await connection.run(compiled(_with_progress(range_indexes, "range", range_indexes.c.key, ids)))
+    texts = await text_searches_of(connection, ids)
     found = []
     for index in indexes:
         size = sizes[index.id]
@@ -127,6 +130,7 @@ async def status_of(connection: Connection, indexes: Sequence[Index], *, exactly
                 table_bytes=size.table_bytes,
                 graphs=[_of_row(GraphStatus, row) for row in graphs if row.vector_index_id == index.id],
                 range_indexes=[_of_row(RangeIndexStatus, row) for row in ranges if row.vector_index_id == index.id],
+                text_searches=texts.get(index.id, []),
             )
         )
     return found

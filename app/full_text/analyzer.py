@@ -61,7 +61,7 @@ def count_terms(texts: Iterable[str], language: Language | None) -> Counter[str]
     return Counter(term for text in texts for term in terms(text, language))
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def stem(word: str, language: Language | None) -> str:
     """A stemmer is no longer in use when this returns, so that none is used by two at once."""
     name = _STEMMERS.get(language or "")

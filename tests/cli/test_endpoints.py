@@ -21,7 +21,10 @@ from tests.interchange.files import rows
 
 AWS, REGION = "444455556666", "eu-central-1"
 ROOT = {"AWS_ACCESS_KEY_ID": "PGSVROOT", "AWS_SECRET_ACCESS_KEY": "root-secret", "AWS_REGION": REGION}
-NON_FILTERABLE = {"nonFilterableMetadataKeys": ["text"]}
+METADATA = {
+    "nonFilterableMetadataKeys": ["text"],
+    "textSearchConfigurations": [{"metadataKey": "text", "language": "en"}, {"metadataKey": "title"}],
+}
 MANY = 1_300
 
 
@@ -81,7 +84,7 @@ def fill(client: Any) -> None:
         indexName="books",
         dimension=4,
         distanceMetric="cosine",
-        metadataConfiguration=NON_FILTERABLE,
+        metadataConfiguration=METADATA,
         tags={"kind": "paper", "ä": ""},
     )
     client.create_index(**common, indexName="maps.old", dimension=2, distanceMetric="euclidean")
@@ -161,6 +164,15 @@ def test_a_bucket_goes_there_and_back_with_its_configuration(there: There, here:
         assert configuration(there, name, index) == configuration(there, "library", index)
     assert there.client.list_tags_for_resource(resourceArn=there.arn(name))["tags"] == {"team": "red"}
     assert here.sql("SELECT 1 FROM s3_vectors.transfers") == []
+    assert texts(here.sql) == texts(there.deployment.sql)
+    assert texts(here.sql)[0] > 0
+
+
+def texts(sql: Callable[[str], list[Any]]) -> list[Any]:
+    """Of the first searchable key: documents, and terms of all of them."""
+    [(search_id,)] = sql("SELECT min(id) FROM s3_vectors.text_search_configurations")
+    [totals] = sql(f"SELECT count(*), sum(length) FROM vectors.text_{search_id}")
+    return list(totals)
 
 
 def configuration(there: There, bucket: str, index: str) -> Any:
@@ -299,7 +311,7 @@ def test_a_key_that_is_not_known_here_stops_the_copy(there: There, here: Indexes
         dataType="float32",
         dimension=4,
         distanceMetric="cosine",
-        metadataConfiguration=NON_FILTERABLE,
+        metadataConfiguration=METADATA,
     )
     put(there.client, name, "sealed", 20)
     assert refusal(there, here, "import", f"s3vectors://{name}") == (

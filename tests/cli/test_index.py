@@ -70,6 +70,7 @@ def test_a_named_index_is_counted_and_shows_its_parts(indexes: Indexes) -> None:
         "recall_target": 0.98,
         "has_own_recall_target": False,
         "range_indexes": [],
+        "text_searches": [],
     }
     assert (graph["first_position"], graph["end_position"], graph["vectors"], graph["state"]) == (0, 201, 200, "ready")
     summary, graphs = indexes.command("index", "status", "media/movies").split("\nGraphs\n")
@@ -227,6 +228,32 @@ def test_a_range_index_is_shown_and_dropped(clean: Indexes, key: str) -> None:
     assert (
         clean.command.refusal("index", "drop-range", "media/small", key) == f"media/small has no range index of {key}."
     )
+
+
+def test_text_searches_are_shown_with_how_far_they_have_come(clean: Indexes) -> None:
+    clean.sql(
+        "INSERT INTO s3_vectors.text_search_configurations"
+        " (vector_index_id, metadata_key, language, analyzer_version, state, built_up_to, attempts, error, retry_time)"
+        f" VALUES ({SMALL}, 'title', 'de', 1, 'active', NULL, 0, NULL, NULL),"
+        f" ({SMALL}, 'plot', NULL, 1, 'building', 'k17', 0, NULL, NULL),"
+        f" ({SMALL}, 'body', NULL, 1, 'building', NULL, 2, 'full', now()),"
+        f" ({SMALL}, 'gone', NULL, 1, 'deleted', NULL, 0, NULL, NULL)"
+    )
+    [(title_id,)] = clean.sql("SELECT id FROM s3_vectors.text_search_configurations WHERE metadata_key = 'title'")
+    clean.sql(f"INSERT INTO s3_vectors.text_statistics VALUES ({title_id}, 9, 90), ({title_id}, -2, -8)")
+    try:
+        shown = clean.command.json("index", "status", "media/small")["text_searches"]
+        text = clean.command("index", "status", "media/small").split("\nText searches\n")[1]
+    finally:
+        clean.sql("DELETE FROM s3_vectors.text_search_configurations")
+    assert [(s["metadata_key"], s["language"], s["state"], s["documents"]) for s in shown] == [
+        ("title", "de", "active", 7),
+        ("plot", None, "building", 0),
+        ("body", None, "building", 0),
+    ]
+    assert re.split(r"\s{2,}", text.splitlines()[1].strip()) == ["title", "de", "7", "0 B", "active"]
+    assert "interrupted: no server is running to go on" in text
+    assert "failed 2 times, again when a server is running: full" in text
 
 
 def test_a_range_index_in_use_is_no_longer_used_by_anybody_else(clean: Indexes) -> None:

@@ -21,6 +21,7 @@ from app.database.index_status import (
     indexes_of,
     status_of,
 )
+from app.database.text_status import TextSearchStatus
 
 Name = Annotated[str | None, Parameter(name="--index", help="As bucket/index; without it, all of the account.")]
 
@@ -50,6 +51,7 @@ async def status(name: Name = None, *, account: OfAccount = None, json: Json = F
         show_one(report.row(status), json=False)
         show_parts("Graphs", [report.graph_row(graph) for graph in status.graphs])
         show_parts("Range indexes", [report.range_row(range_index) for range_index in status.range_indexes])
+        show_parts("Text searches", [report.text_row(search) for search in status.text_searches])
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Report(msgspec.Struct, frozen=True):
             "has_own_recall_target": own is not None,
             "graphs": status.graphs,
             "range_indexes": status.range_indexes,
+            "text_searches": status.text_searches,
         }
 
     @property
@@ -138,6 +141,25 @@ class Report(msgspec.Struct, frozen=True):
             "last_used": moment(range_index.last_used_time),
             "state": self.state(range_index),
         }
+
+    def text_row(self, search: TextSearchStatus) -> Row:
+        return {
+            "key": search.metadata_key,
+            "language": search.language or "standard",
+            "documents": search.documents,
+            "size": size(search.bytes),
+            "state": self.text_state(search),
+        }
+
+    def text_state(self, search: TextSearchStatus) -> str:
+        if search.state != "building":
+            return search.state
+        if search.error is not None:
+            again = moment(search.retry_time) if self.is_built else "when a server is running"
+            return f"failed {search.attempts} times, again {again}: {search.error}"
+        if not self.is_built:
+            return "interrupted: no server is running to go on"
+        return f"building: behind key {search.built_up_to!r}" if search.built_up_to else "building: about to begin"
 
 
 def making(progress: Progress) -> str:
