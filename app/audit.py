@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from msgspec import Raw, Struct, field, json, to_builtins
+from msgspec import Struct, field, json, to_builtins
 
 from app.errors import AccessDeniedException, S3VectorsError, SignatureError
 from app.policy.evaluate import Decision, ExplicitDeny
@@ -163,18 +163,13 @@ def _parameters(event: Event) -> dict[str, Any] | None:
         fields = zip(event.input.__struct_fields__, event.input.__struct_encode_fields__, strict=True)
         members = {wire: getattr(event.input, name) for name, wire in fields if wire in NAMES}
     else:
-        members = to_builtins(event.input, enc_hook=_unread)
+        members = to_builtins(event.input)
     return _within_bounds({name: value for name, value in members.items() if value is not None})
 
 
 def _within_bounds(parameters: dict[str, Any]) -> dict[str, Any]:
     """Left out where they are too long, as CloudTrail does, since what is refused for its length has any length."""
     return parameters if len(json.encode(parameters)) <= MAX_PARAMETERS_BYTES else OMITTED
-
-
-def _unread(_: Raw) -> dict[str, Any]:
-    """Of a member that no operation reads, nor do we."""
-    return OMITTED
 
 
 def _deciding_statement(decision: Decision | None) -> dict[str, Any] | None:

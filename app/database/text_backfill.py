@@ -19,7 +19,7 @@ import structlog
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.database import catalog, inverted_index
+from app.database import catalog, inverted_index, text_searches
 from app.database.build_failures import reason, retry_time
 from app.database.catalog import Index, TextSearch
 from app.database.catalog import text_search_configurations as configurations
@@ -61,9 +61,13 @@ class TextBackfill:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        renewed = False
         while True:
             self._wake.clear()
             try:
+                if not renewed:
+                    await self.renew()
+                    renewed = True
                 busy = await self.round()
             except S3VectorsError as error:
                 log.warning("text_backfill_interrupted", error=type(error).__name__)
@@ -75,6 +79,15 @@ class TextBackfill:
         if busy:
             return 0
         return WAIT_FOR_WRITERS_SECONDS if any(self._awaited.values()) else INTERVAL_SECONDS
+
+    async def renew(self) -> None:
+        """What an older version of this server has analyzed; by whichever worker is first."""
+        async with self._database.transaction() as connection:
+            index_ids = await text_searches.outdated(connection)
+        for index_id in index_ids:
+            async with self._database.transaction() as connection:
+                await text_searches.renew(connection, index_id, self._region)
+            log.info("text_search_renewed", index_id=index_id)
 
     async def round(self) -> bool:
         """A chunk for each key that is not searchable yet; whether there was any."""

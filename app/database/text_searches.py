@@ -62,6 +62,35 @@ async def delete(connection: AsyncConnection, index: Index, keys: Collection[str
     await _raise_revision(connection, index)
 
 
+async def renew(connection: AsyncConnection, index_id: int, region: str) -> None:
+    """Of an index, what an older analyzer has made: built anew, and BUILDING meanwhile."""
+    await connection.execute(sa.select(vector_indexes.c.id).where(vector_indexes.c.id == index_id).with_for_update())
+    index = await _find(connection, index_id, region)
+    statement = sa.select(configurations.c.metadata_key).where(
+        _outdated(), configurations.c.vector_index_id == index_id
+    )
+    keys = set(await connection.scalars(statement))
+    old = [search for search in index.text_searches if search.metadata_key in keys]
+    await delete(connection, index, keys)
+    new = [SearchableKey(search.metadata_key, search.language) for search in old]
+    await add(connection, await _find(connection, index_id, region), new, "building")
+
+
+async def outdated(connection: AsyncConnection) -> list[int]:
+    """Indexes for `renew`."""
+    statement = sa.select(configurations.c.vector_index_id).join(vector_indexes).distinct()
+    return list(await connection.scalars(statement.where(_outdated(), vector_indexes.c.deletion_time.is_(None))))
+
+
+def _outdated() -> sa.ColumnElement[bool]:
+    return sa.and_(configurations.c.state != "deleted", configurations.c.analyzer_version < VERSION)
+
+
+async def _find(connection: AsyncConnection, index_id: int, region: str) -> Index:
+    statement = catalog.all_indexes().where(vector_indexes.c.id == index_id)
+    return catalog.index_of_row((await connection.execute(statement)).one(), region)
+
+
 async def _raise_revision(connection: AsyncConnection, index: Index) -> None:
     revision = vector_indexes.c.text_search_revision
     await catalog.update_index(connection, index.id, text_search_revision=revision + 1)

@@ -140,6 +140,29 @@ async def test_a_backfill_that_fails_says_why_and_is_tried_again_later(
     assert not await backfill.round()
 
 
+async def test_what_an_older_analyzer_has_made_is_built_anew(
+    library: Library, backfill: TextBackfill, rows: Rows
+) -> None:
+    index, metadata = await library.create_index(2), texts(120, seed=8)
+    await put(library.database, index, metadata)
+    await make_searchable(library, index, "body")
+    before = await finish(library, backfill, await make_searchable(library, await library.find_index(index.arn)))
+    async with library.database.transaction() as connection:
+        outdate = "UPDATE s3_vectors.text_search_configurations SET analyzer_version = 0 WHERE metadata_key = 'title'"
+        await connection.execute(sa.text(outdate))
+    await asyncio.gather(backfill.renew(), backfill.renew())
+    index = await library.find_index(index.arn)
+    assert [(search.metadata_key, search.active) for search in index.text_searches] == [
+        ("body", True),
+        ("title", False),
+    ]
+    assert index.text_searches[1].id > before.text_searches[1].id
+    index = await finish(library, backfill, index)
+    found = await ranked(library.database, TextRanking(index, queries(index, title="library files"), 50))
+    assert_same(found, expected(metadata, 50, title="library files"))
+    assert_tidy(rows, index, index.text_searches[1].id)
+
+
 async def test_statistics_are_folded_while_others_write(library: Library, backfill: TextBackfill, rows: Rows) -> None:
     before = await library.create_index(2)
     async with library.database.transaction() as connection:
