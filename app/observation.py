@@ -45,10 +45,18 @@ class Observation(Struct):
     """All that was waited for the database: for a connection, for statements, for whether the catalog has changed."""
     strategies: list[object] = []
     """Of a search, in the order in which they were tried; more than one where the first found too little."""
+    texts: int = 0
+    """Keys that a search has ranked texts by."""
     candidates: int = 0
     """Vectors that graphs were asked for, at most; what else was measured is not known here."""
     matches: int | None = None
     """Estimated of a filter."""
+
+    @property
+    def strategy_names(self) -> list[str]:
+        """Of what has been done to find vectors: texts come first."""
+        names = [type(strategy).__name__.lower() for strategy in self.strategies]
+        return ["bm25", *names] if self.texts else names
 
 
 current: ContextVar[Observation | None] = ContextVar("observation", default=None)

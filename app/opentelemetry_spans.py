@@ -104,8 +104,8 @@ def described(event: Event, observation: Observation, scope: Scope) -> Attribute
         attributes["cloud.account.id"] = event.principal.account_id
     if event.error is not None:
         attributes["error.type"] = type(event.error).__name__
-    if observation.strategies:
-        attributes["pgs3vectors.strategy"] = [type(strategy).__name__.lower() for strategy in observation.strategies]
+    if strategies := observation.strategy_names:
+        attributes["pgs3vectors.strategy"] = strategies
     if (vectors := event.vectors) is not None:
         attributes["pgs3vectors.vectors"] = vectors
     return attributes

@@ -83,8 +83,7 @@ def line_of(event: Event, observation: Observation, scope: Scope) -> Line:
         line.principal = escaped(event.principal.arn[:MAX_PRINCIPAL])
     if event.error is not None:
         line.error = type(event.error).__name__
-    if observation.strategies:
-        line.strategy = ",".join([type(strategy).__name__.lower() for strategy in observation.strategies])
+    line.strategy = ",".join(observation.strategy_names)
     return line
 
 

@@ -18,6 +18,7 @@ from app.database.strategy import filter_first_up_to
 from app.database.text_ranking import Order, TextQuery, TextRanking, best_texts
 from app.filters.nodes import Node
 from app.full_text.rank_fusion import fuse
+from app.observation import current
 
 MIN_CANDIDATES = 100
 
@@ -39,6 +40,8 @@ class HybridSearch(Struct, frozen=True):
 async def rank(connection: Connection, search: HybridSearch, selectivity: Selectivity) -> Ranking:
     order = await _order(connection, search, selectivity)
     asked = TextRanking(search.index, search.texts, search.candidates, search.filter, order)
+    if (observation := current.get()) is not None:
+        observation.texts = len(search.texts)
     texts = {row.key: row for row in await best_texts(connection, asked)}
     if search.by_vector is None:
         return _ranking(search, list(texts), texts, {})

@@ -42,6 +42,9 @@ VECTORS = Counter("pgs3vectors_vectors", "Vectors that were written, deleted or 
 REFUSED = Counter("pgs3vectors_http_refused", "What the HTTP parser refused, which never was a request.")
 CUT_OFF = Counter("pgs3vectors_http_cut_off", "Connections that were too slow to ask or to read.")
 
+TEXT_SEARCHES = Counter(
+    "pgs3vectors_text_searches", "Searches for texts, alone or with a query vector.", ["with_vector"]
+)
 SEARCHES = Counter("pgs3vectors_searches", "Searches by the strategy that was chosen.", ["strategy"])
 COMPLETED = Counter(
     "pgs3vectors_searches_completed",
@@ -105,6 +108,8 @@ def count_request(event: Event, observation: Observation) -> None:
         _database_seconds(operation).inc(observation.database_seconds)
     if vectors := event.vectors:
         _vectors(operation).inc(vectors)
+    if observation.texts:
+        TEXT_SEARCHES.labels("yes" if observation.strategies else "no").inc()
     if observation.strategies:
         _count_search(observation)
     if event.error is not None:

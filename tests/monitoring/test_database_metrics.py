@@ -61,7 +61,7 @@ async def test_a_build_that_failed_is_told(library: Library, database: Database)
     index = await library.create_index(8)
     await store(database, index, clustered(300, 8))
     async with await builder_connection(database.url) as builder:
-        await builder.execute("SET statement_timeout = 1")
+        await builder.execute("SET lock_timeout = 1")
         await builder.execute(b"SET maintenance_work_mem = '1MB'")
         async with await psycopg.AsyncConnection.connect(database.url) as holder:
             await holder.execute(f"LOCK TABLE vectors.index_{index.id} IN SHARE MODE".encode())

@@ -82,6 +82,22 @@ def test_requests_are_counted_by_operation_status_and_error(server: OperatedServ
     assert increase(before, after, "vectors_total", **query) == 3
 
 
+def test_searches_for_texts_are_counted_with_and_without_a_vector(server: OperatedServer) -> None:
+    names = {"vectorBucketName": MOVIES["vectorBucketName"], "indexName": "plots"}
+    text = {"textSearchConfigurations": [{"metadataKey": "plot"}]}
+    server.client.create_index(
+        **names, dataType="float32", dimension=2, distanceMetric="cosine", metadataConfiguration=text
+    )
+    before, asked = server.figures, {"topK": 1, "queryTexts": [{"metadataKey": "plot", "text": "crew"}]}
+    server.client.query_vectors(**names, **asked)
+    for _ in range(2):
+        server.client.query_vectors(**names, **asked, queryVector={"float32": [1.0, 1.0]})
+    after = after_requests(3, server, before)
+    counted = [increase(before, after, "text_searches_total", with_vector=with_vector) for with_vector in ("no", "yes")]
+    assert counted == [1, 2]
+    assert increase(before, after, "searches_total", strategy="exact") == 2
+
+
 def test_vectors_are_counted_by_what_was_done_with_them(server: OperatedServer) -> None:
     before, vectors = server.figures, [ALIEN | {"key": f"alien {i}"} for i in range(5)]
     server.client.put_vectors(**MOVIES, vectors=vectors)
@@ -157,7 +173,9 @@ def test_failures_of_the_database_are_counted_by_class(server: OperatedServer, s
     server.client.create_index(**broken, dataType="float32", dimension=2, distanceMetric="cosine")
     before = server.figures
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
-        connection.execute("DROP TABLE vectors.index_2 CASCADE")
+        named = "SELECT id FROM s3_vectors.vector_indexes WHERE index_name = 'broken'"
+        [(index_id,)] = connection.execute(named).fetchall()
+        connection.execute(f"DROP TABLE vectors.index_{index_id} CASCADE".encode())
     with pytest.raises(ClientError):
         server.client.get_vectors(**broken, keys=["alien"])
     assert increase(before, after_requests(1, server, before), "database_errors_total", sqlstate_class="42") == 1
@@ -214,7 +232,7 @@ def test_no_label_has_a_name_of_a_client(server: OperatedServer) -> None:
     labels = server.figures.labels
     assert set(labels) <= {
         *("access", "check", "decision", "error", "kind", "le", "operation", "policy", "reason", "sqlstate_class"),
-        *("state", "status", "strategy"),
+        *("state", "status", "strategy", "with_vector"),
     }
     assert not {value for values in labels.values() for value in values if value in {"media", "movies", "unheard-of"}}
     assert labels["operation"] <= set(NAMES.values()) | {"Unknown"}
