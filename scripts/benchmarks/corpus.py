@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 from app.full_text.analyzer import terms
@@ -41,6 +41,12 @@ class Corpus:
             written |= words
         frequent = [written[term] for term, _ in counted.most_common(FREQUENT_WORDS)]
         return [" ".join(pair) for pair in combinations(frequent, 2)]
+
+
+@lru_cache(maxsize=1)
+def corpus_of(dataset: Dataset) -> Corpus:
+    """To read all texts takes seconds."""
+    return Corpus(dataset)
 
 
 def terms_of(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """How long texts alone take, by one client: two words, two of the most frequent ones, and the queries of the file."""
 
-from scripts.benchmarks.corpus import Corpus
+from scripts.benchmarks.corpus import corpus_of
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.searchable import query, searchable_index, searching_texts
 from scripts.benchmarks.targets import BM25_MS, Target
@@ -8,7 +8,7 @@ from scripts.benchmarks.targets import BM25_MS, Target
 
 def bm25(run: Run) -> None:
     index = searchable_index(run)
-    corpus = Corpus(index.dataset)
+    corpus = corpus_of(index.dataset)
     asked: tuple[tuple[str, list[str], Target | None], ...] = (
         ("two words of a text", corpus.word_pairs(run.options.seed), BM25_MS),
         ("two of the 20 most frequent words", corpus.frequent_pairs(), None),

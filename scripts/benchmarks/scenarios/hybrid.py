@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from scripts.benchmarks.corpus import Corpus
+from scripts.benchmarks.corpus import corpus_of
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.searchable import query, searchable_index, searching_texts
 from scripts.benchmarks.targets import HYBRID_BEHIND_BOTH_MS, Target
@@ -11,7 +11,7 @@ from scripts.benchmarks.vector_index import VectorIndex
 
 def hybrid(run: Run) -> None:
     index = searchable_index(run)
-    pairs = Corpus(index.dataset).word_pairs(run.options.seed, len(index.dataset.queries))
+    pairs = corpus_of(index.dataset).word_pairs(run.options.seed, len(index.dataset.queries))
     _beside_its_parts(run, index, "two words", pairs, HYBRID_BEHIND_BOTH_MS)
     _beside_its_parts(run, index, "queries of the file", list(index.dataset.query_texts), None)
 

@@ -3,7 +3,7 @@
 from contextlib import closing
 from statistics import mean
 
-from scripts.benchmarks.corpus import Corpus
+from scripts.benchmarks.corpus import corpus_of
 from scripts.benchmarks.judgements import Judged, ndcg, recall, same_project, same_words
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.searchable import TOP_K, found_texts, query, searchable_index
@@ -16,7 +16,7 @@ WAYS = {"vector": (False, True), "text": (True, False), "hybrid": (True, True)}
 
 def relevance(run: Run) -> None:
     index = searchable_index(run)
-    corpus = Corpus(index.dataset)
+    corpus = corpus_of(index.dataset)
     judgements = {
         "same words": same_words(index.dataset, corpus),
         "same project": same_project(index.dataset, corpus, run.options.seed),

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from scripts.benchmarks.corpus import Corpus
+from scripts.benchmarks.corpus import corpus_of
 from scripts.benchmarks.reference_bm25 import ReferenceBm25
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.searchable import TOP_K, found_texts, query, searchable_index
@@ -13,7 +13,7 @@ QUERIES = 200
 
 def text_scores(run: Run) -> None:
     index = searchable_index(run)
-    corpus = Corpus(index.dataset)
+    corpus = corpus_of(index.dataset)
     texts = corpus.word_pairs(run.options.seed, QUERIES) + list(index.dataset.query_texts[:QUERIES])
     with run.steps.step("indexing by bm25s"):
         reference = ReferenceBm25(corpus)
