@@ -79,11 +79,17 @@ def _statement(form: Form) -> Statement:
         written(_SCORES, i=i, search=search_id, k1_b=K1 * B, k1_rest=K1 * (1 - B)).text
         for i, search_id in enumerate(form.search_ids)
     ]
-    found = [written(_FOUND, i=i).text for i in range(len(form.search_ids))]
-    bm25 = [written(_BM25, i=i).text for i in range(len(form.search_ids))]
-    scored = _SCORED.replace("$bm25", ", ".join(bm25)).replace("$found", " UNION ALL ".join(found))
-    best = Template(_BEST[form.order] + _KEYS).substitute(index=form.index_id, limit=form.limit, filter=FILTER.name)
+    scored, bm25 = (_SCORED_BY_ONE, "ARRAY[best.score]") if len(scores) == 1 else (_scored(len(scores)), "best.bm25")
+    best = Template(_BEST[form.order] + _KEYS).substitute(
+        index=form.index_id, limit=form.limit, filter=FILTER.name, bm25=bm25
+    )
     return Statement(f"WITH {', '.join(scores)}, {scored}, {best}", {})
+
+
+def _scored(queries: int) -> str:
+    found = [written(_FOUND, i=i).text for i in range(queries)]
+    bm25 = [written(_BM25, i=i).text for i in range(queries)]
+    return _SCORED.replace("$bm25", ", ".join(bm25)).replace("$found", " UNION ALL ".join(found))
 
 
 # A term is weighed by a scan of its own, which is cheaper than to keep its postings for a second look: 35 ms for 21,000
@@ -106,6 +112,9 @@ _SCORES = """
         ) AS score
         FROM weights_$i JOIN vectors.postings_$search USING (term) GROUP BY position
     )"""
+# Most queries have one text: to group its scores once more took a quarter to a half of the time.
+_SCORED_BY_ONE = "scored AS (SELECT position, score::real AS score FROM scores_0)"
+
 _FOUND = "SELECT position, $i AS query, score FROM scores_$i"
 _BM25 = "(max(score) FILTER (WHERE query = $i))::real"
 _SCORED = """scored AS (
@@ -131,5 +140,5 @@ _BEST: dict[Order | None, str] = {
     )""",
 }
 _KEYS = """
-    SELECT vector.key, best.score::float8 AS score, best.bm25 FROM best
+    SELECT vector.key, best.score::float8 AS score, $bm25 AS bm25 FROM best
     JOIN vectors.index_$index AS vector USING (position) ORDER BY best.score DESC, vector.key LIMIT $limit"""

@@ -31,7 +31,7 @@ class InvalidDataset(ScriptError):
 
 
 class Dataset:
-    def __init__(  # noqa: PLR0913 - these six are what a data set is
+    def __init__(  # noqa: PLR0913 - these are what a data set is
         self,
         name: str,
         metric: Metric,
@@ -40,6 +40,7 @@ class Dataset:
         vectors: Vectors,
         metadata: Sequence[Metadata],
         queries: Vectors,
+        query_texts: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.metric = metric
@@ -47,6 +48,8 @@ class Dataset:
         self.vectors = vectors
         self.metadata = metadata
         self.queries = queries
+        self.query_texts = query_texts
+        """What the queries were before they were vectors, where that is known."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -74,6 +77,7 @@ class Dataset:
             vectors=self.vectors[:rows],
             metadata=self.metadata[:rows],
             queries=self.queries,
+            query_texts=self.query_texts,
         )
 
     def with_vectors_moved(self) -> "Dataset":
@@ -85,16 +89,26 @@ class Dataset:
             vectors=np.roll(self.vectors, -1, axis=0),
             metadata=self.metadata,
             queries=self.queries,
+            query_texts=self.query_texts,
         )
 
 
 def read_dataset(rows: Path, queries: Path, metric: Metric) -> Dataset:
     table = _read(rows, "key", "vector", "metadata")
-    vectors, asked = _vectors(table, rows), _vectors(_read(queries, "vector"), queries)
+    asked_table = _read(queries, "vector")
+    vectors, asked = _vectors(table, rows), _vectors(asked_table, queries)
     if vectors.shape[1] != asked.shape[1]:
         raise InvalidDataset(f"{queries} has {asked.shape[1]} dimensions, {rows} has {vectors.shape[1]}.")
     metadata = [json.loads(text) for text in table["metadata"].to_pylist()]
-    return Dataset(rows.stem, metric, keys=table["key"].to_pylist(), vectors=vectors, metadata=metadata, queries=asked)
+    return Dataset(
+        rows.stem,
+        metric,
+        keys=table["key"].to_pylist(),
+        vectors=vectors,
+        metadata=metadata,
+        queries=asked,
+        query_texts=asked_table["text"].to_pylist() if "text" in asked_table.column_names else (),
+    )
 
 
 def _read(file: Path, *columns: str) -> pa.Table:

@@ -83,9 +83,9 @@ class Run:
         self.settle(index)
         return index
 
-    def new_index(self, name: str, dataset: Dataset) -> VectorIndex:
+    def new_index(self, name: str, dataset: Dataset, searchable: tuple[dict[str, str], ...] = ()) -> VectorIndex:
         api = self.deployment.server.api
-        return create_index(api, self.connection, name, dataset, self.options.non_filterable)
+        return create_index(api, self.connection, name, dataset, self.options.non_filterable, searchable=searchable)
 
     def settle(self, index: VectorIndex) -> Settled:
         return wait_until_settled(self.connection, index.table, self.options.patience, self.steps)

@@ -37,6 +37,11 @@ LOADING_TO_IDLE = at_most(5)
 IMPORT_TO_RAW = at_most(1.5)
 UPSERTED_PER_SECOND = at_least(1_500)
 
+BM25_MS = at_most(15)
+HYBRID_BEHIND_BOTH_MS = at_most(2)
+SEARCHABLE_PUTS_TO_PLAIN = at_least(0.5)
+BM25_ERROR = at_most(1e-4)
+
 DISTANCE_ERROR = at_most(1e-5)
 SEGMENTS_TO_SEQUENTIAL = at_least(3)
 GROWN_TO_SMALL = at_most(2.5)

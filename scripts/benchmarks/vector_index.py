@@ -86,11 +86,18 @@ class VectorIndex:
         return lambda: HttpSearch(self.api.connect(), requests)
 
 
-def create_index(
-    api: Api, connection: psycopg.Connection, name: str, dataset: Dataset, non_filterable: tuple[str, ...] = ()
+def create_index(  # noqa: PLR0913 - what CreateIndex takes, and where
+    api: Api,
+    connection: psycopg.Connection,
+    name: str,
+    dataset: Dataset,
+    non_filterable: tuple[str, ...] = (),
+    *,
+    searchable: tuple[dict[str, str], ...] = (),
 ) -> VectorIndex:
     if not api.call("ListVectorBuckets")["vectorBuckets"]:
         api.call("CreateVectorBucket", vectorBucketName=BUCKET)
+    configuration = {"nonFilterableMetadataKeys": list(non_filterable), "textSearchConfigurations": list(searchable)}
     api.call(
         "CreateIndex",
         vectorBucketName=BUCKET,
@@ -98,7 +105,7 @@ def create_index(
         dataType="float32",
         dimension=dataset.dimension,
         distanceMetric=dataset.metric,
-        metadataConfiguration={"nonFilterableMetadataKeys": list(non_filterable)} if non_filterable else None,
+        metadataConfiguration={name: given for name, given in configuration.items() if given} or None,
     )
     row = connection.execute("SELECT id FROM s3_vectors.vector_indexes WHERE index_name = %s", [name]).fetchone()
     assert row is not None  # noqa: S101 - it has just been created

@@ -1,14 +1,12 @@
 """Every key is put again with another vector: the rate, and whether searches then find what is new and not what was."""
 
 import time
-from contextlib import closing
-from threading import Event
 
 from scripts.benchmarks.ground_truth import ground_truth, score
+from scripts.benchmarks.putting import put_all, signed_batches
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.targets import NONE_AT_ALL, RECALL_AT_10, UPSERTED_PER_SECOND
-from scripts.benchmarks.vector_index import LOADING_CLIENTS, VectorIndex
-from scripts.testbed.side_by_side import Job, side_by_side
+from scripts.benchmarks.vector_index import VectorIndex
 
 TOP_K = 10
 
@@ -16,12 +14,8 @@ TOP_K = 10
 def upsert(run: Run) -> None:
     index = run.index
     index.dataset = index.dataset.with_vectors_moved()
-    with run.steps.step("signing batches", len(index.dataset)) as step:
-        requests = []
-        for rows in index.dataset.batches():
-            requests.append(index.put(rows))
-            step.advance(rows.stop - rows.start)
-    started, ended = _put_all(run, index, requests)
+    requests = signed_batches(run, index)
+    started, ended = put_all(run, index, requests, "putting all keys again")
     rate, seconds = len(index.dataset) / (ended - started), ended - started
     run.figure("acknowledged", rate, "vectors/s", UPSERTED_PER_SECOND, note=f"{seconds:.1f} s")
     _report_recall(run, index, "right afterwards")
@@ -31,24 +25,6 @@ def upsert(run: Run) -> None:
         note = f"{settled.hnsw_indexes} HNSW index(es)"
         run.figure("HNSW built after the last vector", waited_before + settled.built_after, "s", note=note)
     _report_recall(run, index, "once settled")
-
-
-def _put_all(run: Run, index: VectorIndex, requests: list[bytes]) -> tuple[float, float]:
-    """When the first was sent and the last acknowledged."""
-    waiting = iter(requests)
-    with run.steps.step("putting all keys again", len(requests)) as step:
-
-        def put(stopping: Event) -> float:
-            with closing(index.api.connect()) as connection:
-                while not stopping.is_set() and (request := next(waiting, None)):
-                    connection.exchange(request)
-                    step.advance()
-            return time.perf_counter()
-
-        jobs: list[Job[float]] = [put] * LOADING_CLIENTS
-        started = time.perf_counter()
-        ended, _ = side_by_side(jobs)
-    return started, max(ended)
 
 
 def _report_recall(run: Run, index: VectorIndex, when: str) -> None:
