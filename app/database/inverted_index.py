@@ -2,20 +2,21 @@
 
     CREATE TABLE vectors.text_7 (                  -- a row for each vector that has a text under the key
         key         text COLLATE "C" PRIMARY KEY,
-        position    bigint NOT NULL,               -- of the vector, in vectors.index_42
+        document    bigint NOT NULL UNIQUE GENERATED ALWAYS AS IDENTITY,
         length      integer NOT NULL,              -- terms, as often as they come
         frequencies jsonb NOT NULL                 -- {"term": times}
     );
     CREATE TABLE vectors.postings_7 (              -- the same, by term
         term      text COLLATE "C",
-        position  bigint,
+        document  bigint,
         frequency integer NOT NULL,
         length    integer NOT NULL,
-        PRIMARY KEY (term, position) INCLUDE (frequency, length)
+        PRIMARY KEY (term, document) INCLUDE (frequency, length)
     );
 
-Both change in the transaction that writes the vector, whose row lock keeps all other writers of the key out.  A write
-gives a vector another position, so that postings are added or taken away, and never changed.
+Both change in the transaction that writes the vector, whose row lock keeps all other writers of the key out.  A text
+that is written again is another document, so that postings are added or taken away, and never changed.  The vector's
+position would not do for a number: absorbed vectors share one (`app.database.graphs.absorb`).
 
 How many documents there are is the sum of what each write added or took away: rows of their own, since a row that all
 writers change would let them write one after the other.
@@ -75,7 +76,7 @@ def tables(search_id: int) -> tuple[sa.Table, sa.Table]:
         f"text_{search_id}",
         metadata,
         sa.Column("key", name, primary_key=True),
-        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("document", sa.BigInteger, sa.Identity(always=True), nullable=False, unique=True),
         sa.Column("length", sa.Integer, nullable=False),
         sa.Column("frequencies", JSONB, nullable=False),
     )
@@ -83,10 +84,10 @@ def tables(search_id: int) -> tuple[sa.Table, sa.Table]:
         f"postings_{search_id}",
         metadata,
         sa.Column("term", name),
-        sa.Column("position", sa.BigInteger),
+        sa.Column("document", sa.BigInteger),
         sa.Column("frequency", sa.Integer, nullable=False),
         sa.Column("length", sa.Integer, nullable=False),
-        sa.PrimaryKeyConstraint("term", "position", postgresql_include=["frequency", "length"]),
+        sa.PrimaryKeyConstraint("term", "document", postgresql_include=["frequency", "length"]),
     )
     return documents, postings
 
@@ -117,7 +118,7 @@ async def remove(connection: Connection, search: TextSearch, keys: Sequence[str]
 async def add(connection: Connection, search: TextSearch, documents: Sequence[Document]) -> None:
     if documents:
         columns = {name: [getattr(d, name) for d in documents] for name in Document.__struct_fields__}
-        await connection.run(_add(search.vector_index_id, search.id), columns)
+        await connection.run(_add(search.id), columns)
 
 
 @lru_cache(maxsize=1024)
@@ -126,18 +127,18 @@ def _remove(search_id: int) -> Statement:
 
 
 @lru_cache(maxsize=1024)
-def _add(index_id: int, search_id: int) -> Statement:
-    return written(_ADD, index=index_id, search=search_id)
+def _add(search_id: int) -> Statement:
+    return written(_ADD, search=search_id)
 
 
 _REMOVE = """
     WITH gone AS (
         DELETE FROM vectors.text_$search WHERE key = ANY(%(keys)b::text[])
-        RETURNING position, length, frequencies
+        RETURNING document, length, frequencies
     ), taken AS (
         DELETE FROM vectors.postings_$search AS posting
-        USING (SELECT position, jsonb_object_keys(frequencies) AS term FROM gone) AS old
-        WHERE posting.term = old.term AND posting.position = old.position
+        USING (SELECT document, jsonb_object_keys(frequencies) AS term FROM gone) AS old
+        WHERE posting.term = old.term AND posting.document = old.document
     )
     INSERT INTO s3_vectors.text_statistics
     SELECT $search, -count(*), -sum(length) FROM gone HAVING count(*) > 0
@@ -147,17 +148,16 @@ _REMOVE = """
 # has just indexed.
 _ADD = """
     WITH added AS (
-        INSERT INTO vectors.text_$search (key, position, length, frequencies)
-        SELECT new.key, vector.position, new.length, new.frequencies::jsonb
+        INSERT INTO vectors.text_$search (key, length, frequencies)
+        SELECT key, length, frequencies::jsonb
         FROM unnest(%(key)b::text[], %(length)b::integer[], %(frequencies)b::text[]) AS new (key, length, frequencies)
-        JOIN vectors.index_$index AS vector USING (key)
         ON CONFLICT (key) DO NOTHING
-        RETURNING position, length, frequencies
+        RETURNING document, length, frequencies
     ), posted AS (
-        INSERT INTO vectors.postings_$search (term, position, frequency, length)
-        SELECT term, position, frequency::integer, length
+        INSERT INTO vectors.postings_$search (term, document, frequency, length)
+        SELECT term, document, frequency::integer, length
         FROM added, jsonb_each_text(frequencies) AS of_text (term, frequency)
-        ORDER BY term, position
+        ORDER BY term, document
     )
     INSERT INTO s3_vectors.text_statistics
     SELECT $search, count(*), sum(length) FROM added HAVING count(*) > 0

@@ -79,17 +79,17 @@ def _statement(form: Form) -> Statement:
         written(_SCORES, i=i, search=search_id, k1_b=K1 * B, k1_rest=K1 * (1 - B)).text
         for i, search_id in enumerate(form.search_ids)
     ]
-    scored, bm25 = (_SCORED_BY_ONE, "ARRAY[best.score]") if len(scores) == 1 else (_scored(len(scores)), "best.bm25")
-    best = Template(_BEST[form.order] + _KEYS).substitute(
-        index=form.index_id, limit=form.limit, filter=FILTER.name, bm25=bm25
-    )
-    return Statement(f"WITH {', '.join(scores)}, {scored}, {best}", {})
+    parts = _ONE if len(scores) == 1 else _several(form.search_ids)
+    names = {"index": form.index_id, "search": form.search_ids[0], "limit": form.limit, "filter": FILTER.name}
+    best = Template(Template(_BEST[form.order] + _KEYS).safe_substitute(parts)).substitute(names)
+    return Statement(f"WITH {', '.join(scores)}, {parts['scored']}, {best}", {})
 
 
-def _scored(queries: int) -> str:
-    found = [written(_FOUND, i=i).text for i in range(queries)]
-    bm25 = [written(_BM25, i=i).text for i in range(queries)]
-    return _SCORED.replace("$bm25", ", ".join(bm25)).replace("$found", " UNION ALL ".join(found))
+def _several(search_ids: Sequence[int]) -> dict[str, str]:
+    found = [written(_FOUND, i=i, search=search_id).text for i, search_id in enumerate(search_ids)]
+    bm25 = [written(_BM25, i=i).text for i in range(len(search_ids))]
+    scored = _SCORED.replace("$bm25", ", ".join(bm25)).replace("$found", " UNION ALL ".join(found))
+    return _SEVERAL | {"scored": scored}
 
 
 # A term is weighed by a scan of its own, which is cheaper than to keep its postings for a second look: 35 ms for 21,000
@@ -107,38 +107,52 @@ _SCORES = """
                 WHERE posting.term = asked.term
             ) AS counted
     ), scores_$i AS (
-        SELECT position, sum(
+        SELECT document, sum(
             weight * frequency / (frequency + '$k1_rest'::float8 + (SELECT damping FROM statistics_$i) * length)
         ) AS score
-        FROM weights_$i JOIN vectors.postings_$search USING (term) GROUP BY position
+        FROM weights_$i JOIN vectors.postings_$search USING (term) GROUP BY document
     )"""
-# Most queries have one text: to group its scores once more took a quarter to a half of the time.
-_SCORED_BY_ONE = "scored AS (SELECT position, score::real AS score FROM scores_0)"
-
-_FOUND = "SELECT position, $i AS query, score FROM scores_$i"
+# Most queries have one text: its documents get their keys when the best are known, and are not grouped once more, which
+# took a quarter to a half of the time.
+_ONE = {
+    "scored": "scored AS (SELECT document, score::real AS score FROM scores_0)",
+    "id": "document",
+    "bm25": "ARRAY[best.score]",
+    "keys": "JOIN vectors.text_$search AS text USING (document)",
+    "matches": "SELECT document FROM vectors.index_$index JOIN vectors.text_$search AS text USING (key)",
+    "one": "vectors.text_$search AS text JOIN vectors.index_$index ON index_$index.key = text.key"
+    " WHERE text.document = ranked.document",
+}
+# Each text has its own documents: what they have in common is the key.
+_SEVERAL = {
+    "id": "key",
+    "bm25": "best.bm25",
+    "keys": "",
+    "matches": "SELECT key FROM vectors.index_$index",
+    "one": "vectors.index_$index WHERE index_$index.key = ranked.key",
+}
+_FOUND = "SELECT key, $i AS query, score FROM scores_$i JOIN vectors.text_$search USING (document)"
 _BM25 = "(max(score) FILTER (WHERE query = $i))::real"
 _SCORED = """scored AS (
-        SELECT position, sum(score)::real AS score, ARRAY[$bm25] AS bm25 FROM ($found) AS found GROUP BY position
+        SELECT key, sum(score)::real AS score, ARRAY[$bm25] AS bm25 FROM ($found) AS found GROUP BY key
     )"""
 
 # All that share the last score stay, so that keys can decide between them.
 _BEST: dict[Order | None, str] = {
     None: "best AS (SELECT * FROM scored ORDER BY score DESC FETCH FIRST $limit ROWS WITH TIES)",
     "matches first": """
-    matching AS MATERIALIZED (SELECT position FROM vectors.index_$index WHERE $filter),
+    matching AS MATERIALIZED ($matches WHERE $filter),
     best AS (
-        SELECT scored.* FROM scored JOIN matching USING (position)
+        SELECT scored.* FROM scored JOIN matching USING ($id)
         ORDER BY score DESC FETCH FIRST $limit ROWS WITH TIES
     )""",
     "texts first": """
     best AS (
         SELECT ranked.* FROM (SELECT * FROM scored ORDER BY score DESC OFFSET 0) AS ranked
-        CROSS JOIN LATERAL (
-            SELECT FROM vectors.index_$index WHERE index_$index.position = ranked.position AND $filter
-        ) AS tried
+        CROSS JOIN LATERAL (SELECT FROM $one AND $filter) AS tried
         ORDER BY ranked.score DESC FETCH FIRST $limit ROWS WITH TIES
     )""",
 }
 _KEYS = """
-    SELECT vector.key, best.score::float8 AS score, $bm25 AS bm25 FROM best
-    JOIN vectors.index_$index AS vector USING (position) ORDER BY best.score DESC, vector.key LIMIT $limit"""
+    SELECT key, best.score::float8 AS score, $bm25 AS bm25 FROM best $keys
+    ORDER BY best.score DESC, key LIMIT $limit"""

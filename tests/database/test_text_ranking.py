@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from pgvector import Vector
 
 from app.database import text_searches, vector_table
@@ -138,12 +139,12 @@ def assert_tidy(rows: Rows, index: Index, search_id: int) -> None:
     """Documents, postings and statistics say the same, of vectors that are there."""
     documents = f"vectors.text_{search_id}"
     [(posted, wanted)] = rows(
-        f"SELECT (SELECT coalesce(jsonb_object_agg(term || ' ' || position, frequency), '{{}}')"
-        f" FROM vectors.postings_{search_id}), (SELECT coalesce(jsonb_object_agg(term || ' ' || position, times::int),"
+        f"SELECT (SELECT coalesce(jsonb_object_agg(term || ' ' || document, frequency), '{{}}')"
+        f" FROM vectors.postings_{search_id}), (SELECT coalesce(jsonb_object_agg(term || ' ' || document, times::int),"
         f" '{{}}') FROM {documents}, jsonb_each_text(frequencies) AS f (term, times))"
     )
     assert posted == wanted
-    assert rows(f"SELECT count(*) FROM {documents} LEFT JOIN vectors.index_{index.id} v USING (key, position)"
+    assert rows(f"SELECT count(*) FROM {documents} LEFT JOIN vectors.index_{index.id} v USING (key)"
                 " WHERE v.key IS NULL") == [(0,)]  # fmt: skip
     told = "SELECT coalesce(sum(documents), 0), coalesce(sum(length), 0) FROM s3_vectors.text_statistics"
     assert rows(f"{told} WHERE text_search_configuration_id = {search_id}") == rows(
@@ -163,6 +164,27 @@ async def test_a_filter_leaves_scores_as_they_are(library: Library, order: Order
     everything = expected(metadata, 1000, title="strategy game")
     matching = [scored for scored in everything if matches(filter, metadata[scored[0]])]
     assert_same(await ranked(library.database, ranking), matching[:10])
+
+
+@pytest.mark.parametrize("asked", [{"title": "library files"}, {"title": "library files", "body": "warfare"}], ids=str)
+@pytest.mark.parametrize("filter", [None, {"n": {"$lt": 5}}], ids=str)
+@pytest.mark.parametrize("order", ORDERS)
+async def test_vectors_that_share_a_position_are_told_apart(
+    library: Library,
+    asked: dict[str, str],
+    filter: Any,  # noqa: A002
+    order: Order,
+) -> None:
+    """As absorbed ones do."""
+    index = await searchable(library, "title", "body")
+    metadata = texts(200, seed=9)
+    await put(library.database, index, metadata)
+    async with library.database.transaction() as connection:
+        await connection.execute(sa.text(f"UPDATE vectors.index_{index.id} SET position = 7"))
+    node = None if filter is None else parse_filter(filter, ())
+    found = await ranked(library.database, TextRanking(index, queries(index, **asked), 20, node, order))
+    wanted = expected(metadata, 1000, **asked)
+    assert_same(found, [s for s in wanted if filter is None or matches(filter, metadata[s[0]])][:20])
 
 
 async def test_equal_scores_are_in_the_order_of_keys_however_many_there_are(library: Library) -> None:

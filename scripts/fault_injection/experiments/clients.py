@@ -18,6 +18,8 @@ RECOVERY_SECONDS = 15
 LARGE, LARGE_DIMENSION, LARGE_VECTORS = "large", 4_096, 100
 LARGE_NAMES = {"vectorBucketName": BUCKET, "indexName": LARGE}
 TOLD = b"HTTP/1.1 408 "
+NOTHING = b""
+"""To who has not even asked."""
 
 
 def slow_headers(trial: Trial) -> None:
@@ -27,7 +29,7 @@ def slow_headers(trial: Trial) -> None:
         client.send(b"POST /ListVectorBuckets HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"x" * 1_000)
 
     with trial.deployed() as deployment:
-        _judge(trial, deployment, begin)
+        _judge(trial, deployment, begin, NOTHING)
 
 
 def slow_bodies(trial: Trial) -> None:
@@ -62,8 +64,9 @@ def _judge(trial: Trial, deployment: Deployment, begin: Beginning, told: bytes =
             begin(client)
         left = _wait_until_cut(deployment, clients)
         trial.judge(f"all are cut within {CUT_SECONDS} s", left == 0, f"{left} of {CLIENTS} are still connected")
-        heard = Counter(client.heard()[: len(told)] for client in clients)
-        trial.judge(f"they are told {told.split()[1].decode()}", heard == {told: CLIENTS}, dict(heard))
+        heard = Counter(client.heard()[: len(told) or None] for client in clients)
+        what = told.split()[1].decode() if told else "nothing"
+        trial.judge(f"they are told {what}", heard == {told: CLIENTS}, dict(heard))
         refused = load.record.not_served()
         trial.judge("others are served meanwhile", refused == 0, dict(load.record.answers))
         trial.recovers(load, RECOVERY_SECONDS)
