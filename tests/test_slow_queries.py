@@ -176,5 +176,6 @@ def test_a_batch_that_waited_is_told_without_what_was_in_it(server: ServerProces
     writing.join()
     line = slow_line(server)
     assert (line["operation"], [line["backend_pid"]]) == ("PutVectors", pids)
-    assert set(line["parameters"].values()) == {"9 values"}
+    of_batch = {value for value in line["parameters"].values() if not isinstance(value, int)}  # ids are no secrets
+    assert of_batch == {"9 values"}
     assert not [word for word in ("secret", "key 1", "123456") if word in json.dumps(line)]

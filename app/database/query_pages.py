@@ -5,7 +5,7 @@ its metadata are as of the page: what was deleted meanwhile is left out, and a p
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -26,6 +26,14 @@ from app.filters.compile import compile_row_filter
 Asked = Search | HybridSearch
 
 
+class Found(NamedTuple):
+    """A row without metadata."""
+
+    key: str
+    distance: float | None
+    place: int
+
+
 class Page(Struct, frozen=True):
     """Rows as `nearest` gives them; of a ranking, with the `place` of each in it."""
 
@@ -39,9 +47,9 @@ async def first_page(connection: Connection, search: Asked, user_id: str, select
     ranking = await _ranked(connection, search, selectivity)
     pages = list(ranking.pages())
     if len(pages) < 2:
-        return Page(await _rows(connection, search, ranking), None, ranking)
+        return Page(await _first_rows(connection, search, ranking), None, ranking)
     cursor = await rankings.store(connection, search.index, user_id, pages)
-    return Page(await _rows(connection, search, pages[0]), cursor.next, pages[0])
+    return Page(await _first_rows(connection, search, pages[0]), cursor.next, pages[0])
 
 
 async def next_page(connection: Connection, search: Asked, cursor: Cursor) -> Page:
@@ -55,6 +63,16 @@ async def _ranked(connection: Connection, search: Asked, selectivity: Selectivit
         return await hybrid_search.rank(connection, search, selectivity)
     rows = await nearest(connection, replace(search, return_metadata=False), selectivity)
     return Ranking([row.key for row in rows], [row.distance for row in rows])
+
+
+async def _first_rows(connection: Connection, search: Asked, page: Ranking) -> list[Any]:
+    """Just found: only their metadata are still to be read."""
+    if search.return_metadata:
+        return await _rows(connection, search, page)
+    return [
+        Found(key, distance, place)
+        for place, (key, distance) in enumerate(zip(page.keys, page.distances, strict=True), 1)
+    ]
 
 
 async def _rows(connection: Connection, search: Asked, page: Ranking) -> list[Any]:

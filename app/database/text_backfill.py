@@ -28,6 +28,7 @@ from app.database.connection import Connection
 from app.database.engine import Database
 from app.database.inverted_index import Document
 from app.database.statements import Statement, compiled, written
+from app.envelope import Unopenable
 from app.errors import S3VectorsError
 from app.kms import record_cipher
 from app.record_cipher import RecordCipher
@@ -124,8 +125,8 @@ class TextBackfill:
                 last = await index_chunk(connection, due, cipher)
             if last is None:
                 await _finish(connection, due)
-        except (psycopg.Error, S3VectorsError) as error:
-            why = reason(error) if isinstance(error, psycopg.Error) else f"{type(error).__name__}: {error.message}"
+        except (psycopg.Error, S3VectorsError, Unopenable) as error:
+            why = reason(error) if isinstance(error, psycopg.Error) else f"{type(error).__name__}: {error}"
             log.warning("text_backfill_failed", index=str(due.index.arn), key=due.search.metadata_key, reason=why)
             attempts = configurations.c.attempts + 1
             await _set(connection, due.search, attempts=attempts, error=why, retry_time=retry_time(attempts))
