@@ -164,13 +164,18 @@ def test_a_bucket_goes_there_and_back_with_its_configuration(there: There, here:
         assert configuration(there, name, index) == configuration(there, "library", index)
     assert there.client.list_tags_for_resource(resourceArn=there.arn(name))["tags"] == {"team": "red"}
     assert here.sql("SELECT 1 FROM s3_vectors.transfers") == []
-    assert texts(here.sql) == texts(there.deployment.sql)
-    assert texts(here.sql)[0] > 0
+    copied = texts(here.sql, name)
+    assert copied == texts(there.deployment.sql, name) == texts(there.deployment.sql, "library")
+    assert copied[0] == MANY
 
 
-def texts(sql: Callable[[str], list[Any]]) -> list[Any]:
-    """Of the first searchable key: documents, and terms of all of them."""
-    [(search_id,)] = sql("SELECT min(id) FROM s3_vectors.text_search_configurations")
+def texts(sql: Callable[[str], list[Any]], bucket: str) -> list[Any]:
+    """Of the first searchable key of its books: documents, and terms of all of them."""
+    [(search_id,)] = sql(
+        "SELECT min(s.id) FROM s3_vectors.text_search_configurations s"
+        " JOIN s3_vectors.vector_indexes i ON i.id = vector_index_id JOIN s3_vectors.vector_buckets b"
+        f" ON b.id = vector_bucket_id WHERE index_name = 'books' AND vector_bucket_name = '{bucket}'"
+    )
     [totals] = sql(f"SELECT count(*), sum(length) FROM vectors.text_{search_id}")
     return list(totals)
 
