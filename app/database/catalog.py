@@ -148,7 +148,6 @@ class TextSearch(Struct, frozen=True):
     """A metadata key that is full-text searchable, or is becoming so."""
 
     id: int
-    vector_index_id: int
     metadata_key: str
     language: Language | None
     active: bool
@@ -332,7 +331,7 @@ def _ranged_keys() -> sa.Label[Any]:
 def _text_searches() -> sa.Label[Any]:
     """Arrays in the order of TextSearch's members."""
     c = text_search_configurations.c
-    members = sa.func.jsonb_build_array(c.id, c.vector_index_id, c.metadata_key, c.language, c.state == "active")
+    members = sa.func.jsonb_build_array(c.id, c.metadata_key, c.language, c.state == "active")
     in_order = aggregate_order_by(members, c.id)
     return _array_of("text_searches", in_order, text_search_configurations, c.state != "deleted")
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import psycopg
@@ -86,7 +86,9 @@ class Connection(psycopg.AsyncConnection[Any]):
         try:
             yield
         except BaseException:
-            await self.rollback()
+            # A connection that has broken has nothing to take back, and must not hide that the task is cancelled.
+            with suppress(psycopg.Error):
+                await self.rollback()
             raise
         await self.commit()
 

@@ -81,7 +81,7 @@ class Deletion:
         async with self._database.transaction() as connection:
             if not await connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK, index_id % 2**31))):
                 return
-            await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            await _wait_briefly(connection)
             of_index = text_search_configurations.c.vector_index_id == index_id
             for search_id in list(await connection.scalars(sa.select(text_search_configurations.c.id).where(of_index))):
                 await drop_inverted_index(connection, search_id)
@@ -99,7 +99,7 @@ class Deletion:
 
     async def _drop_text_search(self, search_id: int) -> None:
         async with self._database.transaction() as connection:
-            await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
+            await _wait_briefly(connection)
             await drop_inverted_index(connection, search_id)
             configuration = text_search_configurations.c.id == search_id
             await connection.execute(sa.delete(text_search_configurations).where(configuration))
@@ -110,6 +110,11 @@ class Deletion:
         while more and not self._stopping:
             async with self._database.transaction() as connection:
                 more = await forget_expired_rankings(connection)
+
+
+async def _wait_briefly(connection: AsyncConnection) -> None:
+    """For the locks of what this transaction drops."""
+    await connection.execute(sa.select(sa.func.set_config("lock_timeout", "300ms", sa.true())))
 
 
 async def _forget_buckets(connection: AsyncConnection) -> None:

@@ -219,6 +219,16 @@ async def test_who_writes_without_knowing_that_a_key_is_searchable_writes_nothin
     assert rows(f"SELECT count(*) FROM vectors.index_{before.id}") == [(0,)]
 
 
+async def test_who_is_cancelled_while_the_connection_breaks_is_cancelled_all_the_same(database: Database) -> None:
+    async def break_down() -> None:
+        async with database.connection() as connection, connection.transaction_or_part():
+            connection.pgconn.finish()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await break_down()
+
+
 async def test_terms_are_as_hostile_as_users_are(library: Library) -> None:
     index = await searchable(library, "title", language=None)
     hostile = ["a'b", '"quoted"', "%s %(a)s", "\\", "ключ", "x" * 600, "{}", "$filter$", "😀"]
