@@ -3,7 +3,6 @@
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import IO
+
+from scripts.testbed.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -80,10 +81,3 @@ def until(lines: "queue.Queue[str]", beginning: str) -> Iterator[str]:
         yield line
         if line.startswith(beginning) or not line:
             return
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -19,10 +19,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from app.settings import InvalidSetting, Settings
 from app.tracing import check_installed
+from scripts.testbed.ports import free_port
 from tests.conftest import open_directory
 from tests.identities import client
 from tests.monitoring.operated_server import ROOT
-from tests.server_process import ServerProcess, environment, free_port, running
+from tests.server_process import ServerProcess, environment, running
 from tests.signed import SignedClient
 
 MOVIES = {"vectorBucketName": "media", "indexName": "movies"}

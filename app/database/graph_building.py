@@ -157,7 +157,7 @@ async def is_locked(connection: Connection) -> bool:
 async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:
     alive = [await count_vectors(connection, index, (graph.first, graph.end)) for graph in index.graphs]
     covered = index.graphs[-1].end if index.graphs else 0
-    tail = await count_vectors(connection, index, (covered, None))
+    tail = await count_vectors(connection, index, (covered, last + 1))
     return Survey(index.dimension, index.graphs, tuple(alive), tail, last + 1, written_per_second)
 
 

@@ -34,8 +34,9 @@ class Survey(Struct, frozen=True):
     alive: tuple[int, ...]
     """The vectors that each graph still has; the rest was replaced or deleted."""
     tail: int
+    """Vectors behind the graphs and before `end`; what is written meanwhile is left to the next look."""
     end: int
-    """Behind the last position that has been given."""
+    """Behind the last position that had been given."""
     written_per_second: float
     """Infinite until there is something to compare with."""
 

@@ -20,8 +20,8 @@ from app.database.embedded_process import end, last_words, spawn
 from app.unprivileged import unprivileged_user
 from scripts.testbed.api import HOST
 from scripts.testbed.errors import ScriptError
+from scripts.testbed.ports import free_port
 from scripts.testbed.processes import Process
-from scripts.testbed.server import free_port
 
 SUPERUSER = DATABASE = "pgs3vectors"
 START_SECONDS = 60

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from app.parent_death import die_with_parent
 from app.settings import variable
 from scripts.testbed.api import HOST, REGION, Api, ApiError, RootCredentials
 from scripts.testbed.errors import ScriptError
+from scripts.testbed.ports import free_port
 from scripts.testbed.processes import Process, workers_of
 
 ROOT = Path(__file__).parents[2]
@@ -156,9 +156,3 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(variable(""))}
     given = {"OPERATOR_PORT": "off", **settings}
     return inherited | {"PYTHONPATH": str(ROOT)} | {variable(name): value for name, value in given.items()}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])

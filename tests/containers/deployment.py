@@ -12,8 +12,9 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
+from scripts.testbed.ports import free_port
 from tests.identities import client
-from tests.server_process import ROOT, free_port
+from tests.server_process import ROOT
 
 UP_SECONDS = 600
 

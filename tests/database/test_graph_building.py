@@ -13,7 +13,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.engine import Database
 from app.database.generation import Generations
-from app.database.graph_building import GraphBuilding, build, builder_connection, has_lock, take
+from app.database.graph_building import GraphBuilding, build, builder_connection, has_lock, survey, take
 from app.database.graph_growth import Absorb, Build, Forget
 from app.database.graphs import FINAL_EF_CONSTRUCTION
 from app.database.nearest import Search, nearest
@@ -104,6 +104,16 @@ async def test_a_table_that_outgrows_exact_search_gets_a_graph(
     index = await library.find_index(index.arn)
     assert [(graph.first, graph.end, graph.vectors) for graph in index.graphs] == [(0, 121, 120)]
     assert await finds_each(database, index, range(120))
+
+
+async def test_what_was_written_after_a_look_began_is_left_to_the_next(
+    database: Database, index: Index, builder: Connection
+) -> None:
+    await put(database, index, range(20))
+    last = (await graph_catalog.last_positions(builder))[index.id]
+    await put(database, index, range(20, 120))
+    looked_at = await survey(builder, index, last, 0)
+    assert (looked_at.tail, looked_at.end) == (20, 21)
 
 
 async def test_a_graph_that_is_ready_counts_for_the_next_request(

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scripts.testbed.ports import free_port
 from tests.identities import client
 from tests.monitoring.figures import Figures, scraped
-from tests.server_process import ServerProcess, free_port, running
+from tests.server_process import ServerProcess, running
 
 
 class OperatedServer:

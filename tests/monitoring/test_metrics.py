@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from botocore.auth import SigV4Auth
@@ -255,12 +256,11 @@ def test_a_scrape_tells_how_the_server_and_its_pool_stand(server: OperatedServer
 
 
 def test_the_files_of_the_figures_go_with_the_server(copied_database: Callable[[], str], data_dir: Path) -> None:
-    before = folders()
     with operated(data_dir, copied_database()) as server:
-        [folder] = folders() - before
+        [folder] = folders_of(server)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         server.process.terminate()
-        assert folders() - before == set()
+        assert not folder.exists()
 
 
 def test_every_metric_is_documented(server: OperatedServer) -> None:
@@ -270,5 +270,7 @@ def test_every_metric_is_documented(server: OperatedServer) -> None:
     assert {name for name in families if f"`{name}" not in DOCUMENTATION.read_text()} == set()
 
 
-def folders() -> set[Path]:
-    return set(SHARED_MEMORY.glob(f"{PREFIX}*"))
+def folders_of(server: OperatedServer) -> set[Path]:
+    """Whose files it has open; other tests have servers too."""
+    files = psutil.Process(server.process.process.pid).open_files()
+    return {Path(file.path).parent for file in files if file.path.startswith(f"{SHARED_MEMORY / PREFIX}")}

@@ -11,7 +11,7 @@ from scripts.fault_injection.deployment import Deployment, until
 from scripts.fault_injection.slow_index import SLOW, put, query, slow_index
 from scripts.fault_injection.trial import Trial
 from scripts.testbed.api import HOST
-from scripts.testbed.server import free_port
+from scripts.testbed.ports import free_port
 
 WAITING_SECONDS = 20
 RECOVERY_SECONDS = 15
