@@ -1,18 +1,14 @@
-"""What the rounds of real clients share: an environment that points at the server, and packages installed once."""
+"""What the rounds of real clients share: an environment that points at the server."""
 
-import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from app.settings import Settings
-
-CLIENTS = Path(__file__).parent
+from tests.installations import CLIENTS, FRAMEWORKS, node_packages, python_packages
 
 
 @pytest.fixture
@@ -41,8 +37,7 @@ def node_round(client_environment: dict[str, str], bucket_name: str) -> Callable
     """Runs `<folder>/round.mjs`, which asserts for itself."""
 
     def run(folder: str) -> None:
-        npm = ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-        install_once(CLIENTS / folder / "package.json", "node_modules", npm)
+        node_packages(CLIENTS / folder)
         run_round(["node", f"{folder}/round.mjs", bucket_name], client_environment)
 
     return run
@@ -53,26 +48,10 @@ def framework_round(client_environment: dict[str, str], bucket_name: str) -> Cal
     """Runs a script of `frameworks/` in that folder's own environment, since the packages are heavy."""
 
     def run(script: str) -> None:
-        python = str(CLIENTS / "frameworks/.venv/bin/python")
-        venv = (sys.executable, "-m", "venv", "--clear", ".venv")
-        pip = (python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt")
-        install_once(CLIENTS / "frameworks/requirements.txt", ".venv", venv, pip)
-        run_round([python, f"frameworks/{script}", bucket_name], client_environment)
+        python = python_packages(FRAMEWORKS)
+        run_round([str(python), f"frameworks/{script}", bucket_name], client_environment)
 
     return run
-
-
-def install_once(manifest: Path, into: str, *commands: tuple[str, ...]) -> None:
-    """Run the commands beside the manifest unless they ran for this very text; one process at a time."""
-    stamp = manifest.parent / into / ".installed"
-    with manifest.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        wanted = file.read()
-        if stamp.exists() and stamp.read_text() == wanted:
-            return
-        for command in commands:
-            subprocess.run(command, cwd=manifest.parent, check=True)  # noqa: S603
-        stamp.write_text(wanted)
 
 
 def run_round(command: list[str], environment: dict[str, str]) -> None:

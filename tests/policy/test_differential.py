@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from app.policy.evaluate import Allow, Decision, ExplicitDeny, ImplicitDeny
-from tests.clients.conftest import install_once
+from tests.installations import node_packages
 from tests.policy.cases import Case, Document, case, decision
 
 ORACLE = Path(__file__).parent / "oracle"
-NPM = ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
 CASES, SEED = int(os.environ.get("ORACLE_CASES", "6000")), int(os.environ.get("ORACLE_SEED", "1"))
 
 ANSWERS: dict[type[Decision], str] = {
@@ -46,7 +45,7 @@ def simulation(of: Case) -> dict[str, Any]:
 
 
 def answers(cases: Sequence[Case]) -> list[str]:
-    install_once(ORACLE / "package.json", "node_modules", NPM)
+    node_packages(ORACLE)
     lines = "".join(json.dumps(simulation(of)) + "\n" for of in cases)
     command = ["node", "simulate.mjs"]
     done = subprocess.run(command, cwd=ORACLE, input=lines, capture_output=True, text=True, check=False)  # noqa: S603
