@@ -92,6 +92,7 @@ async def test_another_key_is_refused_with_both_ids(database: Database) -> None:
         "UPDATE s3_vectors.kms_keys SET key_material = (SELECT data_key FROM s3_vectors.accounts)",
         f"UPDATE s3_vectors.kms_keys SET kek_id = '{kek_id(NEW)}'",
     ],
+    ids=["another key", "no key", "the key of another", "a key that wraps others"],
 )
 async def test_keys_that_do_not_open_are_found_at_the_start(database: Database, change: str) -> None:
     async with database.transaction() as connection:
