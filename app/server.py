@@ -38,10 +38,10 @@ class Server:
         self.cache = CatalogCache(self.database, self.keys, root_access_key(settings))
         self.audit_log = open_audit_log(settings.audit_log, settings.data_dir)
         self.tracing = open_tracing(settings)
-        self.selectivity = Selectivity()
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
         self.range_use = RangeUse()
+        self.selectivity = Selectivity(self.range_use)
         self.graph_building = GraphBuilding(self.database.url, settings.region, self.range_use)
         self.text_backfill = TextBackfill(self.database, self.cache, settings.region)
 

@@ -4,6 +4,7 @@ The graphs know the vectors of their ranges of positions; what they do not cover
 measured in the same statement.  Whatever that leaves short of topK is searched again, in the end exactly.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, assert_never
 
@@ -16,10 +17,11 @@ from app.database.catalog import Graph, Index
 from app.database.connection import Connection
 from app.database.graphs import HALFVEC_MAX, Positions, held, operand, uncovered, within
 from app.database.selectivity import Selectivity
-from app.database.statements import Statement, compiled
+from app.database.statements import Statement, compiled, renamed
 from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
 from app.database.vector_table import metadata_columns, table_of
-from app.filters.compile import compile_filter, compile_row_filter
+from app.filters.compile import compile_parts, compile_row_filter, is_answered
+from app.filters.jsonb import Condition
 from app.filters.nodes import Node
 from app.limits import MAX_QUERY_PAGE
 from app.observation import current
@@ -28,7 +30,8 @@ from app.vector_data import Float32Vector
 
 FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
 QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
-FILTER: sa.ColumnElement[bool] = sa.literal_column("$filter$")
+FILTER: Condition = sa.literal_column("$filter$")
+FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
 
 
 class Search(Struct, frozen=True):
@@ -57,7 +60,8 @@ class Form(Struct, frozen=True):
     graphs: tuple[Graph, ...]
     top_k: int
     return_metadata: bool
-    filtered: bool
+    filters: int
+    """How many conditions, of which a row fulfils one at most; none where nothing is filtered."""
 
 
 async def nearest(connection: Connection, search: Search, selectivity: Selectivity) -> list[Any]:
@@ -113,23 +117,24 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
         matches = await selectivity.matches(connection, index, search.filter)
         if (observation := current.get()) is not None:
             observation.matches = matches
-    return choose(index.graphs, matches, search.top_k, search.recall_target)
+    return strategy_by(search, matches)
+
+
+def strategy_by(search: Search, matches: int | None) -> Strategy:
+    answered = search.filter is not None and is_answered(search.filter, search.index.ranged_keys)
+    return choose(search.index.graphs, matches, search.top_k, search.recall_target, is_answered=answered)
 
 
 def exact(search: Search) -> Statement:
-    statement = _exact(_form(search, graphs=()))
-    if search.filter is None:
-        return statement
-    return filtered(
-        statement, compile_filter(search.filter, table_of(search.index).c.metadata, search.index.ranged_keys)
-    )
+    metadata, ranged_keys = table_of(search.index).c.metadata, search.index.ranged_keys
+    conditions = [] if search.filter is None else compile_parts(search.filter, metadata, ranged_keys)
+    return filtered(_exact(_form(search, (), len(conditions))), *conditions)
 
 
 def approximate(search: Search) -> Statement:
-    statement = _approximate(_form(search, graphs=search.index.graphs))
-    if search.filter is None:
-        return statement
-    return filtered(statement, compile_row_filter(search.filter, table_of(search.index).c.metadata))
+    metadata = table_of(search.index).c.metadata
+    conditions = [] if search.filter is None else [compile_row_filter(search.filter, metadata)]
+    return filtered(_approximate(_form(search, search.index.graphs, len(conditions))), *conditions)
 
 
 async def _run(connection: Connection, search: Search, statement: Statement) -> list[Any]:
@@ -146,7 +151,7 @@ def _complete(search: Search, rows: list[Any]) -> bool:
     return bool(rows[-1].distance < nearest_left_out**2)
 
 
-def _form(search: Search, graphs: tuple[Graph, ...]) -> Form:
+def _form(search: Search, graphs: tuple[Graph, ...], filters: int) -> Form:
     index = search.index
     return Form(
         table=table_of(index),
@@ -155,7 +160,7 @@ def _form(search: Search, graphs: tuple[Graph, ...]) -> Form:
         graphs=graphs,
         top_k=asked_for(search.top_k),
         return_metadata=search.return_metadata,
-        filtered=search.filter is not None,
+        filters=filters,
     )
 
 
@@ -167,48 +172,58 @@ def asked_for(top_k: int) -> int:
     return -(-top_k // step) * step
 
 
-def filtered(statement: Statement, condition: sa.ColumnElement[bool]) -> Statement:
-    """Only the condition is compiled for each request; its own text has bound parameters and names of columns."""
-    filled = compiled(condition)
-    return Statement(statement.text.replace(FILTER.name, f"({filled.text})"), filled.values)
+def filtered(statement: Statement, *conditions: Condition) -> Statement:
+    """Only the conditions are compiled for each request; their own text has bound parameters and names of columns."""
+    text, values = statement.text, dict(statement.values)
+    for number, condition in enumerate(conditions):
+        filled = renamed(compiled(condition), f"filter_{number}_")
+        text = text.replace(FILTERS[number].name, f"({filled.text})")
+        values |= filled.values
+    return Statement(text, values)
 
 
 @lru_cache(maxsize=4096)
 def _exact(form: Form) -> Statement:
     """The functions behind the operators: an index serves operators only, so the planner cannot choose HNSW here."""
-    return compiled(_answer(form, _measured(form, None)))
+    conditions: Sequence[Condition | None] = FILTERS[: form.filters] or [None]
+    return compiled(_answer(form, _all_of([_measured(form, None, condition) for condition in conditions])))
 
 
 @lru_cache(maxsize=4096)
 def _approximate(form: Form) -> Statement:
-    parts = [_walked(form, graph) for graph in form.graphs]
-    parts += [_measured(form, positions) for positions in uncovered(form.graphs)]
-    return compiled(_answer(form, sa.union_all(*(sa.select(part.subquery()) for part in parts))))
+    condition = FILTER if form.filters else None
+    parts = [_walked(form, graph, condition) for graph in form.graphs]
+    parts += [_measured(form, positions, condition) for positions in uncovered(form.graphs)]
+    return compiled(_answer(form, _all_of(parts)))
 
 
-def _measured(form: Form, positions: Positions | None) -> sa.Select[Any]:
-    rows = _rows(form)
+def _all_of(parts: Sequence[sa.Select[Any]]) -> sa.Select[Any] | sa.CompoundSelect[Any]:
+    return parts[0] if len(parts) == 1 else sa.union_all(*(sa.select(part.subquery()) for part in parts))
+
+
+def _measured(form: Form, positions: Positions | None, condition: Condition | None) -> sa.Select[Any]:
+    rows = _rows(form, condition)
     if positions is not None:
         rows = rows.where(within(form.table, positions))
     return rows.order_by(sa.literal_column("distance"), form.table.c.key).limit(_number(form.top_k))
 
 
-def _walked(form: Form, graph: Graph) -> sa.Select[Any]:
+def _walked(form: Form, graph: Graph, condition: Condition | None) -> sa.Select[Any]:
     """Candidates in the graph's order of the operand, which is lossy; the exact float32 distance orders them then."""
     operator = "<=>" if form.metric is DistanceMetric.COSINE else "<->"
     graph_order = operand(form.table.c.embedding, form.dimension, form.metric).op(operator)(
         operand(QUERY, form.dimension, form.metric)
     )
-    rows = _rows(form).where(within(form.table, (graph.first, graph.end)))
+    rows = _rows(form, condition).where(within(form.table, (graph.first, graph.end)))
     if (fitting := held(form.table, form.metric)) is not None:  # without it the planner may not use the index
         rows = rows.where(fitting)
     return rows.order_by(graph_order).limit(_number(form.top_k + form.top_k // 5 + 3))
 
 
-def _rows(form: Form) -> sa.Select[Any]:
+def _rows(form: Form, condition: Condition | None) -> sa.Select[Any]:
     columns = [column for column in form.table.c if form.return_metadata and "metadata" in column.name]
     rows = sa.select(form.table.c.key, *columns, _distance(form).label("distance"))
-    return rows.where(FILTER) if form.filtered else rows
+    return rows if condition is None else rows.where(condition)
 
 
 def _answer(form: Form, chosen: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.Select[Any]:

@@ -1,4 +1,6 @@
-"""Indexes for keys that are filtered by range or prefix, made in the background for what is asked for often.
+"""Indexes for keys that are often filtered by range, by prefix, or for values that many rows have.
+
+Made in the background:
 
     CREATE INDEX CONCURRENTLY range_42_7 ON vectors.index_42
         ((CASE jsonb_typeof(metadata -> 'year')
@@ -15,6 +17,7 @@ Rows of `s3_vectors.range_indexes` say which there are; whoever deletes one of t
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +32,8 @@ from app.database.catalog import range_indexes, vector_indexes
 from app.database.concurrent_indexes import analyze, drop_index, is_valid
 from app.database.connection import Connection
 from app.database.statements import compiled
-from app.filters.compile import range_value
-from app.filters.nodes import Node, RangeKey, range_keys
+from app.filters.nodes import RangeKey
+from app.filters.range_conditions import range_value
 
 log = structlog.get_logger()
 
@@ -56,8 +59,8 @@ class RangeUse:
         self._moments: dict[Use, deque[float]] = {}
         self._used: set[Use] = set()
 
-    def note(self, index_id: int, node: Node) -> None:
-        for key in range_keys(node):
+    def note(self, index_id: int, keys: Iterable[RangeKey]) -> None:
+        for key in keys:
             if len(self._moments) >= MAX_COUNTED:
                 self._moments.clear()
                 self._used.clear()

@@ -11,8 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.database.connection import Connection
-from app.database.nearest import Search, nearest_by
-from app.database.strategy import MAX_EF_SEARCH, MIN_EF_SEARCH, Approximate, Exact, Strategy, choose, goes_on
+from app.database.nearest import Search, nearest_by, strategy_by
+from app.database.strategy import MAX_EF_SEARCH, MIN_EF_SEARCH, Approximate, Exact, Strategy, goes_on
 
 # Of the ef_search in force.
 FACTORS = (0.5, 1, 1.25, 1.5, 2, 3)
@@ -119,7 +119,7 @@ async def _measure(
 async def recall_in_force(connection: Connection, search: Search) -> float:
     """Of one search without a filter, as it is run for clients."""
     truth, _ = await _truth(connection, search)
-    strategy = choose(search.index.graphs, None, search.top_k, search.recall_target)
+    strategy = strategy_by(search, None)
     return truth.recall(await nearest_by(connection, search, strategy))
 
 
@@ -137,7 +137,7 @@ async def _timed(connection: Connection, search: Search, strategy: Strategy) -> 
 def target_for(search: Search, matches: int | None, ef_search: int) -> float | None:
     """The smallest recall target, in thousandths, with which such searches have at least that ef_search."""
     for thousandths in range(500, 1000):
-        strategy = choose(search.index.graphs, matches, search.top_k, thousandths / 1000)
+        strategy = strategy_by(replace(search, recall_target=thousandths / 1000), matches)
         if isinstance(strategy, Approximate) and strategy.ef_search >= ef_search:
             return thousandths / 1000
     return None

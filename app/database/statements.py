@@ -4,6 +4,7 @@ Every parameter goes out in binary: of a batch of 500 vectors, psycopg needs 3 m
 for the text.
 """
 
+import re
 from string import Template
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy.dialects.postgresql import psycopg
 
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
+_PARAMETER = re.compile(r"%\((\w+)\)b")
 
 
 class Statement(Struct, frozen=True):
@@ -35,3 +37,9 @@ def compiled(statement: sa.ClauseElement) -> Statement:
             process = compilation.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
             values[name] = process(value) if process else value
     return Statement(text, values)
+
+
+def renamed(statement: Statement, prefix: str) -> Statement:
+    """With other names of its parameters, to stand beside one that was compiled apart."""
+    values = {prefix + name: value for name, value in statement.values.items()}
+    return Statement(_PARAMETER.sub(rf"%({prefix}\1)b", statement.text), values)

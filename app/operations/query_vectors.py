@@ -16,7 +16,7 @@ from app.database.query_pages import Asked, Page, first_page, next_page
 from app.database.rankings import LIFETIME, Cursor, Ranking
 from app.database.vector_table import metadata_of
 from app.errors import ValidationException, ValidationExceptionField
-from app.filters.nodes import Node
+from app.filters.nodes import Node, range_keys
 from app.filters.parse import parse_filter
 from app.index_modes import IndexMode, IndexModeText, effective_mode
 from app.kms import record_cipher
@@ -93,7 +93,7 @@ async def _page(data: QueryVectorsInput, caller: Caller, server: Server, search:
         async with server.database.connection() as connection:
             return await next_page(connection, search, cursor)
     if search.filter is not None:
-        server.range_use.note(search.index.id, search.filter)
+        server.range_use.note(search.index.id, range_keys(search.filter))
     if isinstance(search, Search) and search.top_k <= MAX_QUERY_PAGE:
         async with server.database.connection(heavy=not search.index.graphs) as connection:
             return Page(await nearest(connection, search, server.selectivity))

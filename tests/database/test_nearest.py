@@ -1,9 +1,11 @@
+import json
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec.structs import replace
 from pgvector import Vector
 
 from app.database.catalog import Index
@@ -13,6 +15,7 @@ from app.database.nearest import Search, approximate, asked_for, exact, nearest
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement
 from app.database.vector_table import StoredVector, delete, upsert
+from app.filters.nodes import RangeKey
 from app.filters.parse import parse_filter
 from app.limits import MAX_QUERY_PAGE, MAX_TOP_K
 from tests.database.conftest import Library
@@ -152,6 +155,37 @@ async def test_filters_never_lose_rows(library: Library, database: Database, mat
     answer = await found(database, searching(index, vectors[0], 10, {"n": {"$lt": matches}}))
     expected = distances(vectors, vectors[0], "cosine")[:matches]
     assert set(answer) == {f"k{i:05}" for i in np.argsort(expected)[:10]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"n": {"$gte": 150, "$lt": 170}},
+        {"n": {"$in": list(range(150, 170))}},
+        {"$and": [{"n": {"$lt": 180}}, {"genre": {"$in": ["g1", "g2"]}}]},
+        {"$and": [{"n": {"$lt": 180}}, {"genre": {"$exists": True}}, {"genre": "g1"}]},
+    ],
+    ids=str,
+)
+async def test_what_range_indexes_answer_is_the_same(library: Library, database: Database, document: Any) -> None:
+    """Every third vector has lists, which an index does not know; they are found beside, and none twice."""
+    index, vectors = await library.create_index(8), clustered(400, 8)
+    metadata = [
+        {"n": i, "genre": f"g{i % 4}"} if i % 3 else {"n": [i, i + 1], "genre": ["g1", "x"]} for i in range(400)
+    ]
+    async with database.connection() as connection:
+        stored = [
+            StoredVector(f"k{i:05}", Vector(vectors[i]), json.dumps(metadata[i]), '{"t": 1}')
+            for i in range(len(vectors))
+        ]
+        await upsert(connection, index, stored)
+    ranged = replace(index, ranged_keys=frozenset({RangeKey("n", "number"), RangeKey("genre", "string")}))
+    for top_k in (10, 100):
+        search = searching(ranged, vectors[0], top_k, document)
+        assert "$" not in exact(search).text
+        answer = await found(database, search)
+        assert answer == await found(database, searching(index, vectors[0], top_k, document))
+        assert len(answer) >= 10
 
 
 @pytest.mark.parametrize("matches", [0, 1, 9, 10, 11, 390, 400])

@@ -17,9 +17,10 @@ from app.database.graph_building import builder_connection
 from app.database.range_indexes import MAX_RANGE_INDEXES, USES, RangeUse, build_wanted, recover
 from app.database.statements import compiled
 from app.database.vector_table import StoredVector, table_of, upsert
-from app.filters.compile import compile_filter, range_value
+from app.filters.compile import compile_filter
 from app.filters.nodes import Node, RangeKey, range_keys
 from app.filters.parse import parse_filter
+from app.filters.range_conditions import range_value
 from tests.database.conftest import Library, Rows
 from tests.filters.reference import matches
 
@@ -134,7 +135,7 @@ async def ask(
     use = RangeUse()
     for key in keys:
         for _ in range(times):
-            use.note(index.id, ranging(key, test))
+            use.note(index.id, range_keys(ranging(key, test)))
     await use.write(connection)
 
 
@@ -173,7 +174,7 @@ async def test_a_key_is_wanted_once_it_is_asked_for_often(
     moments = [now, now + 10, now + range_indexes.WITHIN_SECONDS + 1, now + range_indexes.WITHIN_SECONDS + 2]
     for moment, wanted in zip(moments, [[], [], [], ["year"]], strict=True):
         monkeypatch.setattr(time, "monotonic", lambda moment=moment: moment)
-        use.note(index.id, parse_filter({"$or": [{"year": {"$gt": 5}}, {"genre": "jazz"}]}, ()))
+        use.note(index.id, range_keys(parse_filter({"$or": [{"year": {"$gt": 5}}, {"genre": "jazz"}]}, ())))
         await use.write(connection)
         assert [key for key, *_ in rows(STATES)] == wanted
 
@@ -187,7 +188,7 @@ async def test_an_index_that_is_gone_wants_nothing(connection: Connection, index
 async def test_uses_that_could_not_be_written_are_written_later(database: Database, index: Index, rows: Rows) -> None:
     use = RangeUse()
     for _ in range(USES):
-        use.note(index.id, ranging("year", {"$gt": 0}))
+        use.note(index.id, range_keys(ranging("year", {"$gt": 0})))
     broken = await builder_connection(database.url)
     await broken.close()
     with pytest.raises(psycopg.OperationalError):

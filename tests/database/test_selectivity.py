@@ -1,17 +1,21 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pgvector import Vector
 
-from app.database.catalog import Index
+from app.database.catalog import Graph, Index
 from app.database.engine import Database
+from app.database.graphs import FINAL_EF_CONSTRUCTION
+from app.database.range_indexes import USES, RangeUse
 from app.database.selectivity import MAX_VALUES, Selectivity, sample
 from app.database.vector_table import StoredVector, upsert
 from app.filters.nodes import And, In, NotIn, Or
 from app.filters.parse import parse_filter
-from tests.database.conftest import Library
+from tests.database.conftest import Library, Rows
 
 NUMBER = 2_000
+TAGS = ["t0", "t1"]
 MANY = tuple(range(MAX_VALUES * 4))
 SOME = MANY[::4]
 
@@ -79,6 +83,43 @@ async def test_without_an_estimate_nothing_matches_and_the_connection_stays(data
         assert await selectivity.matches(connection, index, In("tags", ("t1",))) == 0
         await connection.execute(f"ALTER TABLE vectors.away RENAME TO index_{index.id}".encode())
         assert await selectivity.matches(connection, index, In("tags", ("t1",))) > 0
+
+
+@pytest.mark.parametrize(
+    ("document", "wanted"),
+    [
+        ({"genre": {"$lt": 150}}, [("genre", "number")]),
+        ({"tags": {"$in": TAGS}}, []),
+        ({"$and": [{"genre": {"$lt": 150}}, {"tags": {"$in": TAGS}}]}, [("genre", "number"), ("tags", "string")]),
+        ({"$or": [{"genre": {"$lt": 150}}, {"tags": "t1"}]}, []),
+        ({"genre": {"$in": list(range(10))}}, []),
+        ({"genre": {"$ne": 1}}, []),
+    ],
+    ids=str,
+)
+async def test_indexes_that_would_answer_are_wanted_for_filters_of_many_rows(
+    database: Database, index: Index, rows: Rows, document: Any, wanted: list[tuple[str, str]]
+) -> None:
+    range_use = RangeUse()
+    index = replace(index, graphs=(Graph(1, 0, NUMBER + 1, FINAL_EF_CONSTRUCTION, NUMBER),))
+    for _ in range(USES):
+        await matches(database, index, document, Selectivity(range_use))
+    async with database.connection() as connection:
+        await range_use.write(connection)
+    assert rows("SELECT key, value_type FROM s3_vectors.range_indexes ORDER BY key") == wanted
+
+
+async def test_most_rows_are_found_through_the_graph_without_such_an_index(
+    database: Database, index: Index, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.database.selectivity.MANY", 1)
+    range_use = RangeUse()
+    for _ in range(USES):
+        await matches(database, index, {"old": True}, Selectivity(range_use))
+        await matches(database, index, {"genre": {"$lt": 150}}, Selectivity(range_use))
+    async with database.connection() as connection:
+        await range_use.write(connection)
+    assert rows("SELECT key FROM s3_vectors.range_indexes") == []
 
 
 def test_long_lists_are_sampled() -> None:

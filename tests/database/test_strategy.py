@@ -42,7 +42,8 @@ def test_ef_search_follows_top_k_and_the_recall_target(top_k: int, recall_target
         ((DRAFT,), None, 320),
         ((GOOD, DRAFT), None, 320),
         ((GOOD,), 63_666, 160),
-        ((GOOD,), 31_833, 160),
+        ((GOOD,), 42_444, 240),
+        ((GOOD,), 36_380, 280),
         ((GOOD,), 31_832, 280),
         ((GOOD,), LINE + 1, 280),
         ((GOOD,), LINE, None),
@@ -60,6 +61,13 @@ def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
             assert ef == expected
         case Exact(why):
             assert (expected, bool(why)) == (None, True)
+
+
+def test_what_range_indexes_answer_is_filtered_first_for_more_matches() -> None:
+    line = filter_first_up_to(63_666, 10, is_answered=True)
+    assert (LINE, line) == (5_546, 7_637)
+    assert isinstance(choose((GOOD,), line, 10, 0.98, is_answered=True), Exact)
+    assert choose((GOOD,), line + 1, 10, 0.98, is_answered=True) == Approximate(280, iterative=True)
 
 
 @pytest.mark.parametrize(("vectors", "line"), [(10_000, 2_500), (63_666, 5_546), (1_000_000, 20_500)])

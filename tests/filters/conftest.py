@@ -5,8 +5,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from app.filters.compile import range_value
 from app.filters.nodes import RangeKey
+from app.filters.range_conditions import range_value
 from tests.filters.documents import RANGED_KEYS, documents
 
 

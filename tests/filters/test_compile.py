@@ -9,13 +9,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.filters.compile import (
     MAX_COMPARED,
-    Condition,
     compile_estimate,
     compile_filter,
     compile_row_filter,
-    successor,
 )
+from app.filters.jsonb import Condition
 from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Or, Range, RangeKey, StartsWith
+from app.filters.range_conditions import successor
 
 DIALECT = create_engine("postgresql+psycopg://", paramstyle="format").dialect
 METADATA = column("metadata", JSONB)

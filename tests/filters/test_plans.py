@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from app.database.statements import compiled
 from app.filters.compile import MAX_COMPARED
-from tests.filters.documents import FORMS, selection
+from tests.filters.documents import FORMS, selections
 
 ROWS = 5_000
 
@@ -32,6 +32,27 @@ BY_RANGE_INDEX: list[tuple[dict[str, Any], str]] = [
     ({"$and": [{"genre": {"$startsWith": "g7"}}, {"size": {"$gt": 5}}]}, "< 'g8'::text"),
     ({"$and": [{"genre": {"$startsWith": "g7"}}, {"year": {"$lt": 3}}]}, ""),
     ({"$or": [{"genre": {"$startsWith": "g77"}}, {"year": 5}]}, "on gin"),
+]
+
+ANSWERED: list[dict[str, Any]] = [
+    {"genre": "g1"},
+    {"genre": {"$in": [f"g{i}" for i in range(30)]}},
+    {"genre": {"$startsWith": "g77"}},
+    {"year": 7},
+    {"year": {"$in": [7, 8.5]}},
+    {"year": {"$gt": 67}},
+    {"year": {"$gte": 7, "$lt": 9}},
+    {"$and": [{"genre": {"$in": ["g1", "g2"]}}, {"year": {"$gte": 7, "$lt": 9}}]},
+]
+
+NOT_ANSWERED: list[dict[str, Any]] = [
+    {"genre": ""},
+    {"genre": "g" * 64},
+    {"genre": {"$startsWith": "g" * 65}},
+    {"genre": {"$in": ["g1", 7]}},
+    {"year": True},
+    {"size": 7},
+    {"$or": [{"genre": "g1"}, {"year": 7}]},
 ]
 
 BY_NONE = [
@@ -71,6 +92,20 @@ def test_range_indexes_serve_ranges(large: Connection, document: dict[str, Any],
     assert "Bitmap Index Scan on range_" in plan, plan
     assert "Seq Scan" not in plan, plan
     assert also in plan, plan
+
+
+@pytest.mark.parametrize("document", ANSWERED, ids=str)
+def test_what_range_indexes_answer_is_not_asked_of_the_row(large: Connection, document: dict[str, Any]) -> None:
+    of_scalars, of_lists = plans(large, document, "answered by range indexes")
+    assert "Index Scan on range_" in of_scalars, of_scalars
+    assert "Index Scan" in of_lists, of_lists
+    for asked_of_rows in "@@", "@>", "Filter", "gin":
+        assert asked_of_rows not in of_scalars, of_scalars
+
+
+@pytest.mark.parametrize("document", NOT_ANSWERED, ids=str)
+def test_other_filters_are_one_condition(large: Connection, document: dict[str, Any]) -> None:
+    assert plans(large, document, "answered by range indexes") == plans(large, document, "served by range indexes")
 
 
 @pytest.mark.parametrize("document", BY_NONE, ids=str)
@@ -123,8 +158,16 @@ def estimated(plan: str, line: str = "") -> int:
 
 def explain(connection: Connection, document: dict[str, Any], form: str) -> str:
     """By psycopg, unprepared and with binary parameters, as searches run."""
-    statement, driver = compiled(selection(document, form)), connection.connection.driver_connection
+    return "\n".join(plans(connection, document, form))
+
+
+def plans(connection: Connection, document: dict[str, Any], form: str) -> list[str]:
+    """Of each condition."""
+    driver = connection.connection.driver_connection
     assert driver is not None
+    found = []
     with driver.cursor(binary=True) as cursor:
-        cursor.execute(f"EXPLAIN {statement.text}", statement.values, prepare=False)
-        return "\n".join(row[0] for row in cursor.fetchall())
+        for statement in map(compiled, selections(document, form)):
+            cursor.execute(f"EXPLAIN {statement.text}", statement.values, prepare=False)
+            found.append("\n".join(row[0] for row in cursor.fetchall()))
+    return found

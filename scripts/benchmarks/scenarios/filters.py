@@ -1,7 +1,7 @@
 """Filters of each kind that match few, some, most and nearly all rows: complete, near enough, and how fast.
 
-Range filters come first and twice: the first few on keys that nobody has filtered yet, then again when the server has
-had the occasion to build what it wants for them.
+What a range index could answer comes first and twice: the first few on keys that nobody has filtered yet, then again
+when the server has had the occasion to build what it wants for them.
 """
 
 import json
@@ -9,7 +9,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from scripts.benchmarks.filter_choice import ChosenFilter, choose_filters
+from scripts.benchmarks.filter_choice import ChosenFilter, Kind, choose_filters
 from scripts.benchmarks.ground_truth import Score, ground_truth, score
 from scripts.benchmarks.report import Point
 from scripts.benchmarks.run import Run
@@ -22,7 +22,8 @@ FIRST_FEW = 5
 WARM_UP = 50
 UNFILTERED_BETWEEN = 20
 MOST_CHARACTERS = 100
-COLD = "range, at first"
+COLD = "at first"
+ANSWERED: tuple[Kind, ...] = ("equality", "$in", "range", "and")
 COLUMNS = (
     "filter",
     "wanted",
@@ -48,21 +49,19 @@ def filters(run: Run) -> None:
     with run.steps.step("choosing filters"):
         chosen = choose_filters(index.dataset.metadata, run.options.non_filterable, run.options.seed)
     unfiltered: list[float] = []
-    ranges = [one for one in chosen if one.kind == "range"]
-    with run.steps.step("filters", len(ranges) + len(chosen)) as step:
+    answered = [one for one in chosen if one.kind in ANSWERED]
+    with run.steps.step("filters", len(answered) + len(chosen)) as step:
 
-        def measured(label: str, those: list[ChosenFilter], queries: int) -> list[FilterRun]:
-            done = []
-            for one in those:
-                step.say(f"{label}, {one.share:.2%} of the rows")
-                unfiltered.append(run.each_once(index, index.queries(TOP_K, first=UNFILTERED_BETWEEN)).p50)
-                done.append(_measured(run, index, label, one, queries))
-                step.advance()
+        def measured(label: str, one: ChosenFilter, queries: int) -> FilterRun:
+            step.say(f"{label}, {one.share:.2%} of the rows")
+            unfiltered.append(run.each_once(index, index.queries(TOP_K, first=UNFILTERED_BETWEEN)).p50)
+            done = _measured(run, index, label, one, queries)
+            step.advance()
             return done
 
-        cold = measured(COLD, ranges, FIRST_FEW)
-        _warm_up(run, index, [one for one in chosen if one.kind in ("range", "and")])
-        warm = [measured(one.kind, [one], QUERIES)[0] for one in chosen]
+        cold = [measured(f"{one.kind}, {COLD}", one, FIRST_FEW) for one in answered]
+        _warm_up(run, index, answered)
+        warm = [measured(one.kind, one, QUERIES) for one in chosen]
     _report(run, cold, warm, median(unfiltered))
 
 
@@ -73,13 +72,13 @@ def _measured(run: Run, index: VectorIndex, label: str, chosen: ChosenFilter, qu
     return FilterRun(label, chosen, score(truth, asked.found), asked.p50)
 
 
-def _warm_up(run: Run, index: VectorIndex, with_ranges: list[ChosenFilter]) -> None:
+def _warm_up(run: Run, index: VectorIndex, answered: list[ChosenFilter]) -> None:
     """As many queries for each as make a server think that it will see more of them."""
-    for one in with_ranges:
+    for one in answered:
         run.each_once(
             index, [index.query(i % len(index.dataset.queries), TOP_K, one.condition) for i in range(WARM_UP)]
         )
-    if with_ranges:
+    if answered:
         run.settle(index)
 
 
@@ -89,7 +88,7 @@ def _report(run: Run, cold: list[FilterRun], warm: list[FilterRun], unfiltered: 
     others = [one for one in warm if one.label != "range"]
     groups = ("equality, list, $in, and/or", others), ("range, key filtered before", ranges), (COLD, cold)
     for what, those in groups:
-        # The first few of a range filter have no target for their time.
+        # The first few have no target for their time.
         _report_group(run, what, those, unfiltered, None if what == COLD else FILTERED_TO_UNFILTERED)
     detail = run.report.detail("Filters, top 10, 1 client", *COLUMNS)
     for one in (*cold, *warm):
