@@ -1,7 +1,7 @@
 """Searches that ask for texts: by BM25 alone, or with a query vector, the two rankings fused.
 
 A vector that neither of them has among its best is not found; as many as topK of each are looked at, and of a hybrid
-search 100 at least, so that a vector which is far down in both can still be first together.
+search 20 at least, so that a vector which is far down in both can still be first together (decision 73).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from app.filters.nodes import Node
 from app.full_text.rank_fusion import fuse
 from app.observation import current
 
-MIN_CANDIDATES = 100
+MIN_CANDIDATES = 20
 
 
 class HybridSearch(Struct, frozen=True):

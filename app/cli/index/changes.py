@@ -36,7 +36,7 @@ async def set_(name: IndexName, *, recall_target: RecallTarget, account: OfAccou
 
 
 async def drop_range(name: IndexName, key: str, *, account: OfAccount = None) -> None:
-    """Drop the range indexes of a metadata key; a server makes them again when requests ask for such ranges often."""
+    """Drop the range indexes of a metadata key; a server makes them again when requests ask for them often."""
     async with opened_catalog() as catalog:
         async with catalog.database.transaction() as transaction:
             index = await index_named(transaction, catalog, account, name)
