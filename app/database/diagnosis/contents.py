@@ -114,19 +114,24 @@ def text_searches(connection: psycopg.Connection) -> Iterator[Finding]:
         " JOIN s3_vectors.vector_buckets AS b ON b.id = vector_bucket_id"
         " WHERE state = 'building' AND i.deletion_time IS NULL ORDER BY 1, 2",
     )
-    for index, key, built_up_to, attempts, error in unfinished:
-        found = f"the backfill of {key!r} of {index}"
-        if error is not None:
-            change = f"Mend the reason; a server tries again by itself. {REFUSED_MEANWHILE}"
-            yield Finding.warning("text searches", f"{found} has failed {attempts} times: {error}", change)
-        elif is_served:
-            place = "is about to begin" if built_up_to is None else f"has come to vector {built_up_to!r}"
-            yield Finding.ok("text searches", f"{found} {place}")
-        else:
-            change = f"Start a server, which goes on where the last one ended. {REFUSED_MEANWHILE}"
-            yield Finding.warning("text searches", f"{found} has not ended, and no server is running", change)
+    for row in unfinished:
+        yield _backfill(*row, is_served=is_served)
     if not unfinished:
         yield Finding.ok("text searches", "all are complete")
+
+
+def _backfill(  # noqa: PLR0913 - a row
+    index: str, key: str, built_up_to: str | None, attempts: int, error: str | None, *, is_served: bool
+) -> Finding:
+    what, found = "text searches", f"the backfill of {key!r} of {index}"
+    if error is not None:
+        change = f"Mend the reason; a server tries again by itself. {REFUSED_MEANWHILE}"
+        return Finding.warning(what, f"{found} has failed {attempts} times: {error}", change)
+    if not is_served:
+        change = f"Start a server, which goes on where the last one ended. {REFUSED_MEANWHILE}"
+        return Finding.warning(what, f"{found} has not ended, and no server is running", change)
+    place = "is about to begin" if built_up_to is None else f"has come to vector {built_up_to!r}"
+    return Finding.ok(what, f"{found} {place}")
 
 
 def deletions(connection: psycopg.Connection) -> Iterator[Finding]:
