@@ -5,7 +5,7 @@ So it answers whatever the workers are doing, of all of them together, and while
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -112,8 +112,8 @@ class OperatorThread:
         await self._database.pool.open()
         tasks = [
             asyncio.create_task(lasting(self._readiness.run)),
-            asyncio.create_task(self._once_started(self._database_metrics.run)),
-            asyncio.create_task(self._once_started(self._recall_sampling.run)),
+            asyncio.create_task(lasting(self._read_statistics)),
+            asyncio.create_task(lasting(self._sample_recall)),
         ]
         try:
             yield
@@ -123,7 +123,11 @@ class OperatorThread:
             await asyncio.wait(tasks)
             await self._database.close()
 
-    async def _once_started(self, run: Callable[[], Awaitable[None]]) -> None:
-        """When there is a catalog to be read."""
+    async def _read_statistics(self) -> None:
+        """Once there is a catalog to be read."""
         await self._health.started.wait()
-        await lasting(run)
+        await self._database_metrics.run()
+
+    async def _sample_recall(self) -> None:
+        await self._health.started.wait()
+        await self._recall_sampling.run()
