@@ -141,7 +141,7 @@ def _by_state(kind: str, state: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _state_of_text_search() -> sa.ColumnElement[Any]:
-    """In the words of graphs: a backfill that failed is tried again in the state that it was in."""
+    """In the words of graphs; in the catalog, a backfill that has failed is still "building"."""
     c = text_search_configurations.c
     is_gone = sa.or_(c.state == "deleted", vector_indexes.c.deletion_time.is_not(None))
     words = {"retired": is_gone, "ready": c.state == "active", "failed": c.error.is_not(None)}
