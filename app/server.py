@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from app.audit_log import open_audit_log
+from app.background import lasting
 from app.credentials import root_access_key
 from app.database import catalog
 from app.database.catalog_cache import CatalogCache
@@ -50,12 +51,15 @@ class Server:
         await self.database.open()
         async with self.database.transaction() as connection:
             self.page_tokens = PageTokens(await catalog.page_token_key(connection))
-        background = [asyncio.create_task(self.deletion.run()), asyncio.create_task(self.last_use.run())]
+        background = [
+            asyncio.create_task(lasting(self.deletion.run, stopping=self.deletion.stopping)),
+            asyncio.create_task(lasting(self.last_use.run, stopping=self.last_use.stopping)),
+        ]
         # A graph may take hours, and is begun again by whoever builds next.
         cancelled = [
-            asyncio.create_task(self.graph_building.run()),
-            asyncio.create_task(self.text_backfill.run()),
-            asyncio.create_task(tell_gauges(self.database.pool)),
+            asyncio.create_task(lasting(self.graph_building.run)),
+            asyncio.create_task(lasting(self.text_backfill.run)),
+            asyncio.create_task(lasting(tell_gauges, self.database.pool)),
         ]
         try:
             yield

@@ -82,6 +82,14 @@ def test_every_operation_authorizes_before_it_asks_the_database(path: Path) -> N
         assert source.index("authorize(") < min(looked_up), function.name
 
 
+@pytest.mark.parametrize("path", [APP / "server.py", APP / "monitoring/operator_thread.py"], ids=named)
+def test_what_runs_as_long_as_the_process_is_begun_again_when_it_fails(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    tasks = [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "asyncio.create_task"]
+    assert tasks
+    assert not [task for task in tasks if not task.startswith("lasting(")]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))

@@ -81,7 +81,7 @@ def of_database(
         server.maintenance,
         server.clock,
     ]
-    of_catalog = [contents.graphs, contents.deletions]
+    of_catalog = [contents.graphs, contents.text_searches, contents.deletions]
     looks: list[tuple[str, Look]] = [(name_of(look), partial(look, connection)) for look in of_server]
     if contents.is_migrated(connection):
         looks += [(name_of(look), partial(look, connection)) for look in of_catalog]

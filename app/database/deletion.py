@@ -34,18 +34,18 @@ class Deletion:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._wake = asyncio.Event()
-        self._stopping = False
+        self.stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Ends `run` behind the transaction that it is in."""
-        self._stopping = True
+        self.stopping.set()
         self._wake.set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def run(self) -> None:
-        while not self._stopping:
+        while not self.stopping.is_set():
             self._wake.clear()
             try:
                 await self.drop_deleted()
@@ -107,7 +107,7 @@ class Deletion:
     async def _forget_rankings(self) -> None:
         """A few in a transaction, since each may have a hundred pages."""
         more = True
-        while more and not self._stopping:
+        while more and not self.stopping.is_set():
             async with self._database.transaction() as connection:
                 more = await forget_expired_rankings(connection)
 

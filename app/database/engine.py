@@ -90,7 +90,11 @@ class Database:
             configure=self._configure,
         )
         self._engine = create_async_engine(
-            "postgresql+psycopg://", async_creator=self._lent, poolclass=NullPool, use_native_hstore=False
+            "postgresql+psycopg://",
+            async_creator=self._lent,
+            poolclass=NullPool,
+            use_native_hstore=False,
+            hide_parameters=True,  # tracebacks go into the log
         )
 
     async def _lent(self, *, autocommit: bool = False) -> Connection:

@@ -30,7 +30,11 @@ RESTING_SECONDS = 10
 SETTLED_SECONDS = 60
 ABSORB_BATCH = 50
 MIN_BUILD_KB = 64 * 1024
-_LOCK = 0x5333_5647  # "S3VG"
+LOCK = 0x5333_5647  # "S3VG"
+IS_LOCKED = (
+    "SELECT FROM pg_catalog.pg_locks JOIN pg_catalog.pg_database ON pg_database.oid = database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND classid = 0 AND objid = %s AND objsubid = 1"
+)
 
 # No build is too long, and waiting for the transactions that were there before it is part of one.
 _SESSION = "-c jit=off -c statement_timeout=0 -c lock_timeout=0 -c application_name=pgs3vectors-builder"
@@ -141,17 +145,13 @@ async def builder_connection(url: str) -> Connection:
 
 
 async def has_lock(connection: Connection) -> bool:
-    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])).fetchone()
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
     return bool(row and row[0])
 
 
 async def is_locked(connection: Connection) -> bool:
     """Whether some server is building in this database."""
-    held = (
-        "SELECT FROM pg_catalog.pg_locks JOIN pg_catalog.pg_database ON pg_database.oid = database"
-        " WHERE datname = current_database() AND locktype = 'advisory' AND classid = 0 AND objid = %s AND objsubid = 1"
-    )
-    return (await connection.execute(held, [_LOCK])).rowcount > 0
+    return (await connection.execute(IS_LOCKED, [LOCK])).rowcount > 0
 
 
 async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:

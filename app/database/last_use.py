@@ -19,19 +19,20 @@ class LastUse:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._used: dict[str, datetime] = {}
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     def note(self, access_key_id: str, time: datetime) -> None:
         self._used[access_key_id] = time
 
     def stop(self) -> None:
         """Ends `run` behind a last write."""
-        self._stopping.set()
+        self.stopping.set()
 
     async def run(self) -> None:
-        while not self._stopping.is_set():
+        is_last = False
+        while not is_last:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), INTERVAL_SECONDS)
+                is_last = await asyncio.wait_for(self.stopping.wait(), INTERVAL_SECONDS)
             await self.write()
 
     async def write(self) -> None:

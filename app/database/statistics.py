@@ -1,6 +1,7 @@
 """How large the tables of indexes are, and what PostgreSQL counts of them: for metrics, one row a table.
 
-Whatever the number of vectors, but some 50 us a table: sizes are asked of the file system.
+Whatever the number of vectors, but some 50 us a table and nearly as much a searchable key: sizes are asked of the file
+system.
 """
 
 from typing import Any
@@ -8,10 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from app.database.catalog import hnsw_graphs, range_indexes, vector_buckets, vector_indexes
+from app.database.catalog import (
+    hnsw_graphs,
+    range_indexes,
+    text_search_configurations,
+    vector_buckets,
+    vector_indexes,
+)
 from app.database.connection import Connection
 from app.database.index_status import estimated_vectors, pg_class, table_oid
 from app.database.statements import compiled
+from app.database.text_status import text_bytes
 
 _PG_INDEX_COLUMNS = "indexrelid", "indrelid", "indisvalid"
 
@@ -35,6 +43,8 @@ class TableStatistics(Struct, frozen=True):
     table_bytes: int
     graph_bytes: int
     other_index_bytes: int
+    text_bytes: int
+    """Of the tables of its texts, with their indexes."""
     invalid_indexes: int
 
 
@@ -83,6 +93,11 @@ def _tables() -> sa.Select[Any]:
         .where(hnsw_graphs.c.vector_index_id == vector_indexes.c.id, hnsw_graphs.c.state == "ready")
         .scalar_subquery()
     )
+    of_texts = (
+        sa.select(sa.func.sum(text_bytes()))
+        .where(text_search_configurations.c.vector_index_id == vector_indexes.c.id)
+        .scalar_subquery()
+    )
     oid = pg_class.c.oid
     numbers = (
         estimated_vectors(),
@@ -93,6 +108,7 @@ def _tables() -> sa.Select[Any]:
         sa.func.pg_table_size(oid),
         of_indexes.c.graph_bytes,
         of_indexes.c.other_bytes,
+        of_texts,
         of_indexes.c.invalid,
     )
     return (
@@ -112,11 +128,24 @@ def _tables() -> sa.Select[Any]:
 
 
 def _builds() -> sa.CompoundSelect[Any]:
-    parts = [
-        sa.select(sa.literal_column(f"'{kind}'").label("kind"), table.c.state, sa.func.count()).group_by(table.c.state)
-        for kind, table in (("graph", hnsw_graphs), ("range_index", range_indexes))
+    of_kinds = [
+        _by_state("graph", hnsw_graphs.c.state),
+        _by_state("range_index", range_indexes.c.state),
+        _by_state("text_search", _state_of_text_search()).select_from(text_search_configurations).join(vector_indexes),
     ]
-    return sa.union_all(*parts)
+    return sa.union_all(*of_kinds)
+
+
+def _by_state(kind: str, state: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(sa.literal_column(f"'{kind}'").label("kind"), state, sa.func.count()).group_by(state)
+
+
+def _state_of_text_search() -> sa.ColumnElement[Any]:
+    """In the words of graphs; in the catalog, a backfill that has failed is still "building"."""
+    c = text_search_configurations.c
+    is_gone = sa.or_(c.state == "deleted", vector_indexes.c.deletion_time.is_not(None))
+    words = {"retired": is_gone, "ready": c.state == "active", "failed": c.error.is_not(None)}
+    return sa.case(*((condition, sa.literal_column(f"'{word}'")) for word, condition in words.items()), else_=c.state)
 
 
 _BUCKETS = compiled(sa.select(sa.func.count()).where(vector_buckets.c.deletion_time.is_(None)))

@@ -185,10 +185,13 @@ async def index_chunk(connection: Connection, due: Due, cipher: RecordCipher | N
     await inverted_index.add(connection, due.search, documents)
     if len(rows) < CHUNK:
         return None
-    await _set(connection, due.search, built_up_to=rows[-1].key)
+    await _set(connection, due.search, built_up_to=rows[-1].key, **_WELL)
     last: str = rows[-1].key
     return last
 
+
+# What failed before is forgotten once it goes on: whoever looks is told of what fails now.
+_WELL = {"attempts": 0, "error": sa.null(), "retry_time": sa.null()}
 
 # Locked in the order of keys, as writers lock.
 _CHUNK = """
@@ -213,8 +216,7 @@ async def _finish(connection: Connection, due: Due) -> None:
             await connection.execute(f"VACUUM (ANALYZE) {table.fullname}".encode())
     except psycopg.Error as error:  # autovacuum will come
         log.info("text_vacuum_postponed", key=due.search.metadata_key, reason=reason(error))
-    ended = {"completion_time": sa.func.now(), "error": sa.null(), "retry_time": sa.null()}
-    await _set(connection, due.search, state="active", **ended)
+    await _set(connection, due.search, state="active", completion_time=sa.func.now(), **_WELL)
     log.info("text_search_active", index=str(due.index.arn), key=due.search.metadata_key)
 
 

@@ -12,6 +12,8 @@ from app.database.catalog import text_search_configurations, text_statistics
 from app.database.connection import Connection
 from app.database.statements import compiled
 
+_TABLES = "text", "postings"
+
 
 class TextSearchStatus(Struct, frozen=True):
     metadata_key: str
@@ -40,11 +42,17 @@ def _status(index_ids: list[int]) -> sa.Select[Any]:
     documents = sa.select(sa.func.coalesce(sa.cast(sa.func.sum(counted.documents), sa.BigInteger), 0)).where(
         counted.text_search_configuration_id == c.id
     )
-    tables = [sa.func.to_regclass(sa.func.format(f"vectors.{name}_%s", c.id)) for name in ("text", "postings")]
-    sizes = [sa.func.coalesce(sa.func.pg_total_relation_size(table), 0) for table in tables]
     return (
         sa.select(text_search_configurations)
-        .add_columns(documents.scalar_subquery().label("documents"), sum(sizes[1:], sizes[0]).label("bytes"))
+        .add_columns(documents.scalar_subquery().label("documents"), text_bytes().label("bytes"))
         .where(c.vector_index_id == sa.any_(sa.literal(index_ids, ARRAY(sa.BigInteger))), c.state != "deleted")
         .order_by(c.vector_index_id, c.id)
     )
+
+
+def text_bytes() -> sa.ColumnElement[int]:
+    """Of documents and postings, with their indexes; 0 of tables that are gone."""
+    configuration_id = text_search_configurations.c.id
+    tables = [sa.func.to_regclass(sa.func.format(f"vectors.{name}_%s", configuration_id)) for name in _TABLES]
+    documents, postings = (sa.func.coalesce(sa.func.pg_total_relation_size(table), 0) for table in tables)
+    return documents + postings

@@ -23,7 +23,11 @@ READ_SECONDS = 10
 MAX_INDEXES = 1_000
 
 NAMES = ("account_id", "vector_bucket", "index")
-STATES = {"graph": ("building", "ready", "failed", "retired"), "range_index": ("wanted", "building", "ready", "failed")}
+STATES = {
+    "graph": ("building", "ready", "failed", "retired"),
+    "range_index": ("wanted", "building", "ready", "failed"),
+    "text_search": ("building", "ready", "failed", "retired"),
+}
 
 log = structlog.get_logger()
 
@@ -116,15 +120,20 @@ def contents(statistics: Statistics) -> Iterator[Metric]:
     )
     yield gauge("pgs3vectors_table_bytes", "Of the tables of vectors.", sum(t.table_bytes for t in tables))
     yield gauge("pgs3vectors_invalid_indexes", "Left by builds that broke off.", sum(t.invalid_indexes for t in tables))
-    bytes_ = GaugeMetricFamily("pgs3vectors_index_bytes", "Of the indexes of those tables.", labels=["kind"])
+    bytes_ = GaugeMetricFamily(
+        "pgs3vectors_index_bytes", "Of the indexes of those tables, and of those for texts.", labels=["kind"]
+    )
     bytes_.add_metric(["graph"], sum(table.graph_bytes for table in tables))
+    bytes_.add_metric(["text"], sum(table.text_bytes for table in tables))
     bytes_.add_metric(["other"], sum(table.other_index_bytes for table in tables))
     yield bytes_
 
 
 def builds(found: Iterable[Builds]) -> Metric:
     numbers = {(build.kind, build.state): build.number for build in found}
-    family = GaugeMetricFamily("pgs3vectors_builds", "Graphs and range indexes by state.", labels=["kind", "state"])
+    family = GaugeMetricFamily(
+        "pgs3vectors_builds", "Graphs, range indexes and text searches by state.", labels=["kind", "state"]
+    )
     for kind, states in STATES.items():
         for state in states:
             family.add_metric([kind, state], numbers.get((kind, state), 0))

@@ -1,7 +1,5 @@
 """The routes of the operator's port; unsigned, so that nothing is told there of what clients store."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, route
@@ -10,13 +8,11 @@ from prometheus_client.registry import Collector
 
 from app.monitoring.health import Health
 
-Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
-
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 FRESH = {"cache-control": "no-store"}
 
 
-def create_app(health: Health, registry: Collector, lifespan: Lifespan) -> Litestar:
+def create_app(health: Health, registry: Collector) -> Litestar:
     @route("/livez", http_method=METHODS, sync_to_thread=False)
     def livez() -> Response[dict[str, Any]]:
         return _answer({"alive": health.is_alive}, is_well=health.is_alive)
@@ -33,7 +29,7 @@ def create_app(health: Health, registry: Collector, lifespan: Lifespan) -> Lites
     def metrics() -> Response[bytes]:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=FRESH)
 
-    return Litestar([livez, readyz, startupz, metrics], lifespan=[lifespan], openapi_config=None, logging_config=None)
+    return Litestar([livez, readyz, startupz, metrics], openapi_config=None, logging_config=None)
 
 
 def _answer(body: dict[str, Any], *, is_well: bool) -> Response[dict[str, Any]]:

@@ -6,15 +6,17 @@ So it answers whatever the workers are doing, of all of them together, and while
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.background import lasting
 from app.database.engine import Database
 from app.envelope import KeyEncryptionKeys
 from app.http_protocol import KEEP_ALIVE_SECONDS, HttpProtocol
@@ -44,6 +46,8 @@ class OperatorThread:
         MultiProcessCollector(self._registry, str(metrics_folder))  # type: ignore[no-untyped-call]
         for collector in (ServerMetrics(self._health, workers), self._database_metrics, self._recall_sampling):
             self._registry.register(collector)
+        self._server: uvicorn.Server | None = None
+        self._is_stopped = False
 
     def give_keys(self, keys: KeyEncryptionKeys) -> None:
         """As soon as there are any: the first start makes one."""
@@ -55,24 +59,45 @@ class OperatorThread:
         if listener is None:
             yield
             return
-        server = uvicorn.Server(self._config())
-        thread = Thread(target=server.run, args=([listener],), name="operator", daemon=True)
+        thread = Thread(target=self._run, args=(listener,), name="operator", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            server.should_exit = True
+            self._stop()
             thread.join(END_SECONDS)
+            listener.close()
 
-    def _config(self) -> uvicorn.Config:
+    def _run(self, listener: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._live(listener))
+
+    async def _live(self, listener: socket.socket) -> None:
+        async with self._looking():
+            await lasting(self._serve, listener)
+
+    async def _serve(self, listener: socket.socket) -> None:
+        """Until it is stopped; the socket stays open for another attempt."""
+        # Importing late: in the thread, so that the start does not wait for it.
+        from app.monitoring.endpoints import create_app  # noqa: PLC0415
+
+        self._server = uvicorn.Server(self._config(create_app(self._health, self._registry)))
+        if not self._is_stopped:
+            await self._server.serve([listener.dup()])
+
+    def _stop(self) -> None:
+        """From another thread, at whatever moment: either this or `_serve` sees what the other has done."""
+        self._is_stopped = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def _config(self, application: Any) -> uvicorn.Config:
         return uvicorn.Config(
-            self._application,
-            factory=True,
+            application,
             interface="asgi3",
-            loop="uvloop",
             http=HttpProtocol,
             ws="none",
-            lifespan="on",
+            lifespan="off",
             log_config=server_logs(self._settings.log_format),
             access_log=False,
             proxy_headers=False,
@@ -82,26 +107,27 @@ class OperatorThread:
             timeout_graceful_shutdown=1,
         )
 
-    def _application(self) -> Any:
-        """Importing late: in the thread, so that the start does not wait for it."""
-        from app.monitoring.endpoints import create_app  # noqa: PLC0415
-
-        return create_app(self._health, self._registry, self._looking)
-
     @asynccontextmanager
-    async def _looking(self, _: Any) -> AsyncIterator[None]:
+    async def _looking(self) -> AsyncIterator[None]:
         await self._database.pool.open()
-        tasks = [asyncio.create_task(task) for task in (self._readiness.run(), self._read_metrics())]
+        tasks = [
+            asyncio.create_task(lasting(self._readiness.run)),
+            asyncio.create_task(lasting(self._read_statistics)),
+            asyncio.create_task(lasting(self._sample_recall)),
+        ]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks)
+            await asyncio.wait(tasks)
             await self._database.close()
 
-    async def _read_metrics(self) -> None:
+    async def _read_statistics(self) -> None:
         """Once there is a catalog to be read."""
         await self._health.started.wait()
-        await asyncio.gather(self._database_metrics.run(), self._recall_sampling.run())
+        await self._database_metrics.run()
+
+    async def _sample_recall(self) -> None:
+        await self._health.started.wait()
+        await self._recall_sampling.run()

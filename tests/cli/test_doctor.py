@@ -11,6 +11,7 @@ import pytest
 
 from app.database.diagnosis import contents, server
 from app.database.diagnosis.finding import Finding, State
+from app.database.graph_building import LOCK
 from tests.cli.indexes import Indexes, indexes_at, store
 from tests.cli.test_iam import Command
 from tests.conftest import named, open_directory
@@ -61,7 +62,7 @@ def test_a_database_of_our_own_is_in_order() -> None:
         *("database", "PostgreSQL", "pgvector", "migrations", "privileges"),
         *("fsync", "full_page_writes", "synchronous_commit", "data_checksums"),
         *("shared_buffers", "maintenance_work_mem", "max_connections", "autovacuum", "transactions", "clock"),
-        *("builds", "invalid indexes", "key-encryption key", "disk"),
+        *("builds", "invalid indexes", "text searches", "key-encryption key", "disk"),
     ]
     assert warning["found"] == f"others may read {directory / 'data' / 'key-encryption-key'}"
 
@@ -165,6 +166,70 @@ def test_builds_that_failed_and_what_they_left_are_told(indexes: Indexes) -> Non
     )
     assert found["invalid indexes"]["found"] == "vectors.hnsw_1_1 is left of a build that was interrupted"
     assert found["invalid indexes"]["change"].endswith("DROP INDEX CONCURRENTLY vectors.hnsw_1_1;")
+
+
+@pytest.fixture
+def backfill(indexes: Indexes) -> Iterator[Callable[[str], None]]:
+    """Of a key that strangers have named."""
+
+    def insert(rest: str) -> None:
+        indexes.sql(
+            "INSERT INTO s3_vectors.text_search_configurations"
+            " (vector_index_id, metadata_key, analyzer_version, state, built_up_to, attempts, error, deletion_time)"
+            f" VALUES (1, E'ti\\x1btle', 1, {rest})"
+        )
+
+    yield insert
+    indexes.sql("DELETE FROM s3_vectors.text_search_configurations")
+
+
+@pytest.fixture
+def server_is_running(indexes: Indexes) -> Iterator[None]:
+    with closing(psycopg.connect(indexes.url, autocommit=True)) as builder:
+        builder.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        yield
+
+
+BACKFILL = r"the backfill of 'ti\x1btle' of media/movies"
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "found"),
+    [
+        ("'building', NULL, 0, NULL, NULL", "ok", f"{BACKFILL} is about to begin"),
+        ("'building', 'k7', 0, NULL, NULL", "ok", f"{BACKFILL} has come to vector 'k7'"),
+        (
+            "'building', 'k7', 3, '53100: disk full', NULL",
+            "warning",
+            f"{BACKFILL} has failed 3 times: 53100: disk full",
+        ),
+        ("'active', 'k7', 0, NULL, NULL", "ok", "all are complete"),
+        ("'deleted', 'k7', 3, '53100: disk full', now()", "ok", "all are complete"),
+    ],
+)
+@pytest.mark.usefixtures("server_is_running")
+def test_backfills_are_a_defect_when_they_fail(
+    indexes: Indexes, backfill: Callable[[str], None], row: str, state: str, found: str
+) -> None:
+    backfill(row)
+    told = findings(indexes)["text searches"]
+    assert (told["state"], told["found"]) == (state, found)
+    assert (told["change"] is not None) == (state != "ok")
+
+
+def test_a_backfill_that_no_server_goes_on_with_is_told(indexes: Indexes, backfill: Callable[[str], None]) -> None:
+    backfill("'building', 'k7', 0, NULL, NULL")
+    told = findings(indexes)["text searches"]
+    assert (told["state"], told["found"]) == ("warning", f"{BACKFILL} has not ended, and no server is running")
+    assert told["change"].startswith("Start a server, ")
+
+
+def test_a_backfill_of_a_deleted_index_is_of_no_interest(indexes: Indexes, backfill: Callable[[str], None]) -> None:
+    backfill("'building', 'k7', 3, '53100: disk full', NULL")
+    indexes.sql("UPDATE s3_vectors.vector_indexes SET deletion_time = now()")
+    told = findings(indexes)["text searches"]
+    indexes.sql("UPDATE s3_vectors.vector_indexes SET deletion_time = NULL")
+    assert told["state"] == "ok"
 
 
 @pytest.mark.parametrize(

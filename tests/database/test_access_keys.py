@@ -207,6 +207,15 @@ async def test_uses_are_written_behind_and_at_the_end(database: Database, alice:
     assert await last_uses(database) == {"K1": NOON + timedelta(seconds=1)}
 
 
+async def test_who_is_begun_again_when_all_ends_writes_uses_all_the_same(database: Database, alice: Principal) -> None:
+    assert await create(database, alice, "K1")
+    last_use = LastUse(database)
+    last_use.note("K1", NOON)
+    last_use.stop()
+    await last_use.run()
+    assert await last_uses(database) == {"K1": NOON}
+
+
 async def test_a_use_that_could_not_be_written_is_written_later(
     database: Database, alice: Principal, own_database_url: str
 ) -> None:

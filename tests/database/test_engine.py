@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.exc
 from pgvector import Vector
 
 import app.database.connection
@@ -82,6 +83,15 @@ async def test_states_become_errors_of_the_api(
             await execute(database, way, f"DO $$ BEGIN RAISE 'of SQL' USING ERRCODE = '{state}'; END $$")
         assert "SQL" not in str(raised.value)
     await execute(database, way, "SELECT 1")
+
+
+async def test_a_statement_that_cannot_be_sent_shows_no_values(database: Database) -> None:
+    """Its exception comes with a traceback into the log."""
+    both = sa.select(sa.bindparam("given", type_=sa.Text), sa.bindparam("forgotten", type_=sa.Text))
+    with pytest.raises(sqlalchemy.exc.StatementError, match="forgotten") as told:
+        async with database.transaction() as connection:
+            await connection.execute(both, {"given": "a secret"})
+    assert "a secret" not in str(told.value)
 
 
 async def test_without_a_server_the_answer_is_to_try_again() -> None:

@@ -142,6 +142,18 @@ async def test_a_backfill_that_fails_says_why_and_is_tried_again_later(
     assert not await backfill.round()
 
 
+async def test_a_failure_is_forgotten_when_it_goes_on(library: Library, backfill: TextBackfill, rows: Rows) -> None:
+    index = await library.create_index(2)
+    await put(library.database, index, texts(80, seed=9))
+    await make_searchable(library, index)
+    failed = "attempts = 3, error = '53100: disk full', retry_time = now()"
+    async with library.database.transaction() as connection:
+        await connection.execute(sa.text(f"UPDATE s3_vectors.text_search_configurations SET {failed}"))
+    await backfill.round()
+    told = rows("SELECT state, built_up_to, attempts, error, retry_time FROM s3_vectors.text_search_configurations")
+    assert told == [("building", "k0049", 0, None, None)]
+
+
 async def test_what_an_older_analyzer_has_made_is_built_anew(
     library: Library, backfill: TextBackfill, rows: Rows
 ) -> None:

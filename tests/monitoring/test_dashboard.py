@@ -15,6 +15,7 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.database.engine import Database
+from app.monitoring.database_metrics import STATES
 from tests.database.conftest import BUCKET, Library
 from tests.database.test_nearest import clustered, store
 from tests.identities import client
@@ -150,6 +151,35 @@ def test_the_dashboard_can_be_provisioned() -> None:
     assert sources == {'{"type": "prometheus", "uid": "${datasource}"}'}
     used = set(re.findall(r"\$\{?(\w+)", " ".join(expression for _, expression, _ in expressions())))
     assert used - {"__rate_interval"} <= variables.keys()
+
+
+def builds_of(alert: str) -> set[tuple[str, str]]:
+    """The kinds and states of pgs3vectors_builds that it looks at."""
+    [expression] = [rule["expr"] for rule in RULES if rule["alert"] == alert]
+    [matchers] = [found for name, found in SELECTOR.findall(expression) if name == "pgs3vectors_builds"]
+    series = [{"kind": kind, "state": state} for kind, states in STATES.items() for state in states]
+    return {(labels["kind"], labels["state"]) for labels in series if are_matched(labels, matchers)}
+
+
+def are_matched(labels: dict[str, str], matchers: str) -> bool:
+    found = re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers)
+    assert found
+    return all(
+        (re.fullmatch(value if "~" in operator else re.escape(value), labels[name]) is not None)
+        == operator.startswith("=")
+        for name, operator, value in found
+    )
+
+
+@pytest.mark.parametrize(
+    ("alert", "kinds", "state"),
+    [
+        pytest.param("Pgs3vectorsBuildFailed", {"graph", "range_index", "text_search"}, "failed", id="whatever fails"),
+        pytest.param("Pgs3vectorsInvalidIndexes", {"graph", "range_index"}, "building", id="a backfill makes no index"),
+    ],
+)
+def test_an_alert_looks_at_the_builds_that_concern_it(alert: str, kinds: set[str], state: str) -> None:
+    assert builds_of(alert) == {(kind, state) for kind in kinds}
 
 
 def test_operators_are_told_what_to_do_about_each_alert() -> None:

@@ -1,15 +1,22 @@
+from datetime import timedelta
+
 import psycopg
 import pytest
 
+from app.database import deletion, text_backfill, text_searches
 from app.database.catalog import Index
+from app.database.deletion import Deletion
 from app.database.engine import Database
 from app.database.graph_building import build, builder_connection
 from app.database.graph_growth import Build
 from app.database.statistics import TableStatistics
+from app.database.text_backfill import TextBackfill
 from app.database.vector_table import delete
-from app.monitoring.database_metrics import DatabaseMetrics, RowsRead
-from tests.database.conftest import Library
+from app.monitoring.database_metrics import STATES, DatabaseMetrics, RowsRead
+from tests.database.conftest import Library, Rows
 from tests.database.test_nearest import clustered, store
+from tests.database.test_text_backfill import finish, make_searchable
+from tests.database.test_text_ranking import put, searchable, texts
 from tests.monitoring.figures import Figures, collected
 
 
@@ -71,6 +78,67 @@ async def test_a_build_that_failed_is_told(library: Library, database: Database)
     assert figures("builds", kind="graph", state="building") == 0
 
 
+async def text_search_states(database: Database) -> dict[str, float]:
+    """Those of which there are any."""
+    figures = await read(database)
+    told = {state: figures("builds", kind="text_search", state=state) for state in STATES["text_search"]}
+    assert sum(told.values()) == figures("builds", kind="text_search")
+    return {state: number for state, number in told.items() if number}
+
+
+async def test_text_searches_are_counted_by_what_becomes_of_their_backfill(
+    library: Library,
+    database: Database,
+    backfill: TextBackfill,
+    own_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text_backfill, "CHUNK", 50)
+    index = await library.create_index(2)
+    await put(database, index, texts(80, seed=1))
+    await make_searchable(library, index, "body")
+    index = await make_searchable(library, await library.find_index(index.arn))
+    assert await text_search_states(database) == {"building": 2}
+    body = index.text_searches[0].id
+    async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as connection:
+        await connection.execute(f"ALTER TABLE vectors.postings_{body} RENAME TO hidden".encode())
+        await backfill.round()
+        await backfill.round()
+        assert await text_search_states(database) == {"failed": 1, "ready": 1}
+        await connection.execute(f"ALTER TABLE vectors.hidden RENAME TO postings_{body}".encode())
+        await connection.execute("UPDATE s3_vectors.text_search_configurations SET retry_time = now()")
+        await backfill.round()
+        assert await text_search_states(database) == {"building": 1, "ready": 1}
+    index = await finish(library, backfill, index)
+    assert await text_search_states(database) == {"ready": 2}
+    async with database.transaction() as transaction:
+        await text_searches.delete(transaction, index, ["title"])
+    assert await text_search_states(database) == {"ready": 1, "retired": 1}
+    async with database.transaction() as transaction:
+        await transaction.exec_driver_sql("UPDATE s3_vectors.vector_indexes SET deletion_time = now()")
+    assert await text_search_states(database) == {"retired": 2}
+
+
+async def test_tables_of_texts_are_measured_until_they_are_dropped(
+    library: Library, database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await library.create_index(8, name="other")
+    assert (await read(database))("index_bytes", kind="text") == 0
+    index = await searchable(library, "title", "body")
+    await put(database, index, texts(200, seed=1))
+    [(of_rows, of_all)] = rows(
+        "SELECT sum(pg_relation_size(oid)) FILTER (WHERE relkind = 'r'), sum(pg_total_relation_size(oid))"
+        " FROM pg_class WHERE relnamespace = 'vectors'::regnamespace AND relname ~ '^(text|postings)_[0-9]+$'"
+    )
+    assert (await read(database))("index_bytes", kind="text") == float(str(of_all)) > float(str(of_rows)) > 0
+    async with database.transaction() as transaction:
+        await text_searches.delete(transaction, index, ["title", "body"])
+    assert (await read(database))("index_bytes", kind="text") == float(str(of_all))
+    monkeypatch.setattr(deletion, "FORGOTTEN_AFTER", timedelta())
+    await Deletion(database).drop_deleted()
+    assert (await read(database))("index_bytes", kind="text") == 0
+
+
 async def test_dead_rows_are_told_until_they_are_vacuumed(library: Library, database: Database) -> None:
     index = await library.create_index(8)
     await store(database, index, clustered(300, 8))
@@ -108,7 +176,7 @@ async def test_what_cannot_be_read_stays_as_it_was(library: Library, database: D
 
 
 def table(table_id: int, rows_scanned: int, rows_fetched: int) -> TableStatistics:
-    return TableStatistics(table_id, "0", "b", "i", False, 0, 0, 0, rows_scanned, rows_fetched, 0, 0, 0, 0)
+    return TableStatistics(table_id, "0", "b", "i", False, 0, 0, 0, rows_scanned, rows_fetched, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,25 @@
 """The operator's port of the real server."""
 
+import errno
+import json
 import os
 import signal
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from app import background
+from app.monitoring.operator_thread import OperatorThread
+from app.settings import Settings
 from tests.cli.test_serve import only_line, status
 from tests.cli.test_workers import two_workers
 from tests.monitoring.operated_server import OperatedServer, operated
+from tests.monitoring.test_health import Fleet
 from tests.server_process import running
 
 
@@ -65,3 +73,29 @@ def test_a_taken_port_of_the_operator_is_told_before_anything_starts(data_dir: P
         expected = f"pgs3vectors: Cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
         assert only_line(OPERATOR_PORT=port, DATA_DIR=str(data_dir)) == expected
     assert not data_dir.exists()
+
+
+class ScarceSocket(socket.socket):
+    """Of a process that has no file descriptor left, once."""
+
+    attempts = 0
+
+    def dup(self) -> "ScarceSocket":
+        self.attempts += 1
+        if self.attempts == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().dup()
+
+
+def test_a_port_that_could_not_be_served_is_served_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0)
+    operator = OperatorThread(Settings(), "postgresql://nobody@127.0.0.1:1/nothing", Fleet(), tmp_path)
+    listener = ScarceSocket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/livez"
+    with operator.serving(listener), urllib.request.urlopen(url, timeout=60) as answer:
+        assert json.load(answer) == {"alive": True}
+    assert listener.attempts == 2
+    with pytest.raises(urllib.error.URLError, match="Connection refused"):
+        urllib.request.urlopen(url, timeout=60)

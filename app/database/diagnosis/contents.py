@@ -7,9 +7,11 @@ from alembic.script import ScriptDirectory
 
 from app.database.diagnosis.finding import Finding
 from app.database.diagnosis.server import rows
+from app.database.graph_building import IS_LOCKED, LOCK
 from app.database.migrations import configuration
 
 WAITING_DELETION = "10 minutes"
+REFUSED_MEANWHILE = "Searches by this key are refused until then."
 
 
 def encoding(connection: psycopg.Connection) -> Iterator[Finding]:
@@ -99,6 +101,37 @@ def graphs(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding.warning("invalid indexes", f"{name} is left of a build that was interrupted", change)
     if not invalid:
         yield Finding.ok("invalid indexes", "none")
+
+
+def text_searches(connection: psycopg.Connection) -> Iterator[Finding]:
+    """A backfill that goes on is no defect."""
+    is_served = bool(rows(connection, IS_LOCKED, LOCK))
+    unfinished = rows(
+        connection,
+        "SELECT vector_bucket_name || '/' || index_name, metadata_key, built_up_to, attempts, error"
+        " FROM s3_vectors.text_search_configurations"
+        " JOIN s3_vectors.vector_indexes AS i ON i.id = vector_index_id"
+        " JOIN s3_vectors.vector_buckets AS b ON b.id = vector_bucket_id"
+        " WHERE state = 'building' AND i.deletion_time IS NULL ORDER BY 1, 2",
+    )
+    for row in unfinished:
+        yield _backfill(*row, is_served=is_served)
+    if not unfinished:
+        yield Finding.ok("text searches", "all are complete")
+
+
+def _backfill(  # noqa: PLR0913 - a row
+    index: str, key: str, built_up_to: str | None, attempts: int, error: str | None, *, is_served: bool
+) -> Finding:
+    what, found = "text searches", f"the backfill of {key!r} of {index}"
+    if error is not None:
+        change = f"Mend the reason; a server tries again by itself. {REFUSED_MEANWHILE}"
+        return Finding.warning(what, f"{found} has failed {attempts} times: {error}", change)
+    if not is_served:
+        change = f"Start a server, which goes on where the last one ended. {REFUSED_MEANWHILE}"
+        return Finding.warning(what, f"{found} has not ended, and no server is running", change)
+    place = "is about to begin" if built_up_to is None else f"has come to vector {built_up_to!r}"
+    return Finding.ok(what, f"{found} {place}")
 
 
 def deletions(connection: psycopg.Connection) -> Iterator[Finding]:
