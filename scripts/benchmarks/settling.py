@@ -79,7 +79,10 @@ def _tell(connection: psycopg.Connection, table: str, step: Step) -> None:
     step.say(f"building an index: {row[0]}, {row[1]:,} of {row[2]:,}" if row else WAITING)
 
 
+# HNSW tells how many tuples it has read, and only of blocks how many there are.
 _BUILD = """
-SELECT phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
+SELECT phase,
+    CASE WHEN blocks_total > 0 THEN blocks_done ELSE tuples_done END,
+    CASE WHEN blocks_total > 0 THEN blocks_total ELSE tuples_total END
 FROM pg_stat_progress_create_index WHERE relid = %s::regclass
 """
