@@ -1,8 +1,9 @@
 """Nodes to a condition on a jsonb column, in which keys and values are only ever bound parameters.
 
-Three conditions with one meaning, for three uses:
+Conditions with one meaning, for three uses:
 
 - `compile_filter` for searches that filter first: GIN serves its equalities, a range index its ranges and prefixes;
+  `compile_parts` where two conditions will do, because range indexes answer what they can without a look at the row;
 - `compile_row_filter` for a walk through HNSW: the cheapest for one row, and nothing that the planner could serve;
 - `compile_estimate` for the planner's estimate of how many rows match.
 
