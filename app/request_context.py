@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from msgspec import Struct
 
-from app.policy.condition_keys import Context, tag_context
+from app.policy.condition_keys import Context, date_value
 from app.policy.principals import Principal
 from app.sigv4 import SignedRequest
 
@@ -45,30 +45,17 @@ def peer_of(request: SignedRequest, socket_peer: str, scheme: str, trusted: Netw
 
 def request_context(principal: Principal, peer: Peer, user_agent: str | None, region: str, now: datetime) -> Context:
     context: dict[str, str | tuple[str, ...]] = {
-        "aws:currenttime": _timestamp(now),
+        **principal.context,
+        "aws:currenttime": date_value(now),
         "aws:epochtime": str(int(now.timestamp())),
-        "aws:principalaccount": principal.account_id,
-        "aws:principalarn": principal.arn,
-        "aws:principaltype": "Account" if principal.is_root else "User",
         "aws:requestedregion": region,
         "aws:securetransport": "true" if peer.secure else "false",
-        "aws:userid": principal.user_id,
-        **tag_context("aws:principaltag/", principal.tags),
     }
-    if principal.user_name is not None:
-        context["aws:username"] = principal.user_name
-    if principal.token_issue_time is not None:  # keys of temporary credentials alone, as at AWS
-        context["aws:tokenissuetime"] = _timestamp(principal.token_issue_time)
-        context["aws:multifactorauthpresent"] = "false"
     if peer.address is not None:
         context["aws:sourceip"] = str(peer.address)
     if user_agent is not None:
         context["aws:useragent"] = user_agent
     return context
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.isoformat("T", "seconds").replace("+00:00", "Z")
 
 
 @lru_cache(maxsize=1024)

@@ -27,6 +27,7 @@ MISMATCH = (
 CLOCK = "clock_skew"
 
 _ONCE = ("host", "authorization", "x-amz-date", "date", "x-amz-content-sha256", "x-amz-security-token")
+_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+/?")
 _MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _TIMESTAMP_FORMAT = "%Y%m%dT%H%M%SZ"
@@ -63,7 +64,8 @@ class SignedRequest(Struct, frozen=True, dict=True):
 
     def value(self, name: str) -> str | None:
         """The first one; parse_authorization has refused a second where it matters."""
-        return next((value.strip().decode("latin-1") for value in self.values(name)), None)
+        values = self.values(name)
+        return values[0].strip().decode("latin-1") if values else None
 
 
 class Credential(Struct, frozen=True):
@@ -159,6 +161,8 @@ def signature(signing_key: bytes, string_to_sign: str) -> str:
 
 def canonical_path(raw_path: bytes) -> bytes:
     """Without dots and empty segments, and encoded once more than on the wire, as for every service but S3."""
+    if _PLAIN_PATH.fullmatch(raw_path):  # that of every operation but for tags: nothing of this would change it
+        return raw_path
     if not raw_path.startswith(b"/") or _MALFORMED_ESCAPE.search(raw_path):
         raise ValidationException("Invalid path")
     segments: list[bytes] = []

@@ -174,6 +174,20 @@ def test_the_keys_of_temporary_credentials() -> None:
     assert not own.keys() & lasting.keys()
 
 
+def test_the_keys_of_a_principal_go_to_no_other() -> None:
+    """They are kept once they have been asked for, and neither requests nor copies may change them."""
+    bob = msgspec.structs.replace(ANN, arn=f"{ANN.arn}-bob", user_name="bob", user_id="AIDABOB", tags={})
+    of_ann = dict(ANN.context)
+    told = [request_context(who, PEER, agent, "eu-west-1", NOW) for who, agent in ((ANN, "x"), (bob, "y"), (ANN, "z"))]
+    assert [(context["aws:username"], context["aws:userid"], context["aws:useragent"]) for context in told] == [
+        ("ann", "AIDAEXAMPLE", "x"),
+        ("bob", "AIDABOB", "y"),
+        ("ann", "AIDAEXAMPLE", "z"),
+    ]
+    assert not any(key.startswith("aws:principaltag/") for key in told[1])
+    assert ANN.context == of_ann
+
+
 def test_what_a_request_does_not_have_is_absent() -> None:
     context = request_context(root_user(ACCOUNT), Peer(None, secure=False), None, "eu-west-1", NOW)
     assert not {"aws:sourceip", "aws:useragent", "aws:username"} & context.keys()

@@ -1,6 +1,8 @@
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, product
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -164,6 +166,41 @@ def test_signing_key() -> None:
 def test_canonical_path_as_botocore_has_it(wire: str, canonical: str) -> None:
     assert sigv4.canonical_path(wire.encode()).decode() == canonical
     assert quote(normalize_url_path(wire), safe="/~") == canonical
+
+
+def canonical_or_refused(wire: bytes) -> bytes | None:
+    try:
+        return sigv4.canonical_path(wire)
+    except ValidationException:
+        return None
+
+
+def as_botocore_or_refused(wire: bytes) -> bytes | None:
+    depths = accumulate({b"": 0, b".": 0, b"..": -1}.get(segment, 1) for segment in wire.split(b"/"))
+    if min(depths) < 0 or re.search(rb"%(?![0-9A-Fa-f]{2})", wire):
+        return None
+    path = normalize_url_path(wire.decode(errors="surrogateescape"))
+    return quote(path.encode(errors="surrogateescape"), safe="/~").encode()
+
+
+letters = st.sampled_from([b"a", b"Z", b"9", b"_", b"-", b".", b"~", b"/", b"%41", b"%2e", b"%2F"])
+
+
+@given(st.lists(letters | st.binary(max_size=2)).map(b"".join))
+def test_every_path_is_canonical_as_botocore_has_it_or_refused(path: bytes) -> None:
+    assert canonical_or_refused(b"/" + path) == as_botocore_or_refused(b"/" + path)
+
+
+def test_no_short_path_is_mistaken_for_one_that_is_canonical_already() -> None:
+    dots_and_slashes = [b"".join(path) for n in range(7) for path in product([b"/", b".", b"a"], repeat=n)]
+    bytes_ = [bytes([byte]) for byte in range(256)]
+    odd_bytes = [
+        before + byte + after for byte in bytes_ for before in (b"", b"a", b"a/") for after in (b"", b"b", b"/")
+    ]
+    wrong = [
+        p for p in dots_and_slashes + odd_bytes if canonical_or_refused(b"/" + p) != as_botocore_or_refused(b"/" + p)
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,16 @@ async def test_a_body_is_what_came_whatever_was_declared(pieces: list[bytes], de
     assert body.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
+@pytest.mark.parametrize("sent", [b"", b"{}", b"a" * LARGE_BODY_BYTES], ids=["empty", "small", "large"])
+async def test_a_body_in_one_piece_is_what_came(sent: bytes) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": sent, "more_body": False}
+
+    body = await wire.read_body(with_lengths(len(sent)), receive, room_for_all)
+    assert body.content == sent
+    assert body.sha256 == hashlib.sha256(sent).hexdigest()
+
+
 @pytest.mark.parametrize("declared", [[], [LARGE_BODY_BYTES]])
 async def test_no_body_grows_past_its_limit(declared: list[int]) -> None:
     half = bytes(MAX_REQUEST_BODY_BYTES // 2)

@@ -31,8 +31,9 @@ class Generations:
         """Of all answers so far; reads follow each other, but whoever awaited one may look at it late."""
         self._read: PreparedRead | None = None
         self._connections = 0
-        self._reading: asyncio.Future[Generation] | None = None
-        self._next: asyncio.Future[Generation] | None = None
+        self._reading: list[asyncio.Future[Generation]] = []
+        """Who waits for the answer to the read that is under way; nobody while there is none."""
+        self._next: list[asyncio.Future[Generation]] = []
         self._reconnection: asyncio.Task[None] | None = None
 
     def ask(self) -> asyncio.Future[Generation]:
@@ -41,13 +42,11 @@ class Generations:
         At least as new as this call: who comes while a read waits to begin shares it, but not one that has begun.
         Raises psycopg.Error when it is awaited.
         """
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-            self._next.add_done_callback(asyncio.Future.exception)  # a request that was refused does not look at it
-        asked = self._next
-        if self._reading is None:
+        asked: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        self._next.append(asked)
+        if not self._reading:
             self._begin()
-        return asyncio.shield(asked)
+        return asked
 
     async def close(self) -> None:
         if self._reconnection is not None:
@@ -56,7 +55,7 @@ class Generations:
             self._read.close()
 
     def _begin(self) -> None:
-        self._reading, self._next = self._next, None
+        self._reading, self._next = self._next, []
         if self._read is None:
             self._reconnect()
         else:
@@ -83,13 +82,16 @@ class Generations:
             )
 
     def _settle(self, outcome: Row | psycopg.Error) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            match outcome:
-                case psycopg.Error():
-                    reading.set_exception(outcome)
-                case access, indexes:
-                    self.newest = Generation(self._connections, access, indexes)
-                    reading.set_result(self.newest)
-        if self._next is not None:
+        reading, self._reading = self._reading, []
+        if not isinstance(outcome, psycopg.Error):
+            self.newest = Generation(self._connections, *outcome)
+        for asked in reading:
+            if asked.done():  # its request was cancelled
+                continue
+            if isinstance(outcome, psycopg.Error):
+                asked.set_exception(outcome)
+                asked.exception()  # a request that was refused does not look at it
+            else:
+                asked.set_result(self.newest)
+        if self._next:
             self._begin()

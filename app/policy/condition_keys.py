@@ -5,6 +5,7 @@ global condition keys, and the service authorization reference of Amazon S3 Vect
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -89,6 +90,11 @@ def parse_condition_key(text: str) -> ConditionKey:
     if folded not in SINGLE_VALUED | MULTIVALUED | NEVER_PRESENT:
         raise InvalidPolicy(f"Unknown condition key {text!r}")
     return ConditionKey(folded, folded)
+
+
+def date_value(moment: datetime) -> str:
+    """Of one in UTC, to the second."""
+    return moment.isoformat("T", "seconds").replace("+00:00", "Z")
 
 
 def tag_context(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:

@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 
 from msgspec import Struct
 
+from app.policy.condition_keys import Context, date_value, tag_context
 from app.policy.errors import InvalidPolicy
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:aws:iam::([0-9]{12}):(root|user/[\w+=,.@/-]+|role/[\w+=,.@/-]+)", re.ASCII)
 
 
-class Principal(Struct, frozen=True):
+class Principal(Struct, frozen=True, dict=True):
     """Who signed a request: an IAM user, or the root user of an account, who has no name."""
 
     arn: str
@@ -27,6 +29,23 @@ class Principal(Struct, frozen=True):
     @property
     def is_root(self) -> bool:
         return self.user_name is None
+
+    @cached_property
+    def context(self) -> Context:
+        """The condition keys that all requests of this principal have; worked out once, like what is kept of it."""
+        context: dict[str, str | tuple[str, ...]] = {
+            "aws:principalaccount": self.account_id,
+            "aws:principalarn": self.arn,
+            "aws:principaltype": "Account" if self.is_root else "User",
+            "aws:userid": self.user_id,
+            **tag_context("aws:principaltag/", self.tags),
+        }
+        if self.user_name is not None:
+            context["aws:username"] = self.user_name
+        if self.token_issue_time is not None:  # keys of temporary credentials alone, as at AWS
+            context["aws:tokenissuetime"] = date_value(self.token_issue_time)
+            context["aws:multifactorauthpresent"] = "false"
+        return context
 
 
 class Principals(Struct, frozen=True):
