@@ -20,7 +20,7 @@ from app.database.selectivity import Selectivity
 from app.database.statements import Statement, compiled, renamed
 from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
 from app.database.vector_table import metadata_columns, table_of
-from app.filters.compile import compile_parts, compile_row_filter, is_answered
+from app.filters.compile import are_values_indexed, compile_filter, compile_parts, compile_row_filter
 from app.filters.jsonb import Condition
 from app.filters.nodes import Node
 from app.limits import MAX_QUERY_PAGE
@@ -93,8 +93,8 @@ async def statement_by(connection: Connection, search: Search, strategy: Strateg
             scan = "relaxed_order" if iterative else "off"
             await connection.use(hnsw__ef_search=ef_search, hnsw__iterative_scan=scan, **_reach(search.top_k))
             return approximate(search)
-        case Exact():
-            return exact(search)
+        case Exact(_, many):
+            return exact(search, many=many)
         case unknown:
             assert_never(unknown)
 
@@ -121,14 +121,20 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
 
 
 def strategy_by(search: Search, matches: int | None) -> Strategy:
-    answered = search.filter is not None and is_answered(search.filter, search.index.ranged_keys)
-    return choose(search.index.graphs, matches, search.top_k, search.recall_target, is_answered=answered)
+    indexed = search.filter is not None and are_values_indexed(search.filter, search.index.ranged_keys)
+    return choose(search.index.graphs, matches, search.top_k, search.recall_target, are_values_indexed=indexed)
 
 
-def exact(search: Search) -> Statement:
-    metadata, ranged_keys = table_of(search.index).c.metadata, search.index.ranged_keys
-    conditions = [] if search.filter is None else compile_parts(search.filter, metadata, ranged_keys)
+def exact(search: Search, *, many: bool = False) -> Statement:
+    conditions = [] if search.filter is None else _conditions(search.index, search.filter, many=many)
     return filtered(_exact(_form(search, (), len(conditions))), *conditions)
+
+
+def _conditions(index: Index, node: Node, *, many: bool) -> list[Condition]:
+    metadata = table_of(index).c.metadata
+    if many:
+        return compile_parts(node, metadata, index.ranged_keys)
+    return [compile_filter(node, metadata, index.ranged_keys)]
 
 
 def approximate(search: Search) -> Statement:

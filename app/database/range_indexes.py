@@ -13,6 +13,7 @@ Rows of `s3_vectors.range_indexes` say which there are; whoever deletes one of t
 
     wanted -> building -> ready -> (dropped, once it is not used and another key is wanted)
               building -> failed -> building ...
+    wanted -> (forgotten, where most values are lists)
 """
 
 import time
@@ -32,6 +33,7 @@ from app.database.catalog import range_indexes, vector_indexes
 from app.database.concurrent_indexes import analyze, drop_index, is_valid
 from app.database.connection import Connection
 from app.database.statements import compiled
+from app.filters.jsonb import IS_LIST, member
 from app.filters.nodes import RangeKey
 from app.filters.range_conditions import range_value
 
@@ -47,6 +49,8 @@ MAX_RANGE_INDEXES = 8
 UNUSED = timedelta(hours=1)
 # A smaller table is read as fast as an index of it.
 MIN_TABLE_BYTES = 1024 * 1024
+
+_LOOKED_AT: sa.ColumnElement[int] = sa.literal_column("1000")
 
 _C = range_indexes.c
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
@@ -151,7 +155,9 @@ async def build_wanted(connection: Connection, limit: int = MAX_RANGE_INDEXES) -
     statement = sa.select(_C.id, _C.vector_index_id, _C.key, _C.value_type, _C.state)
     statement = statement.where(due, sa.func.pg_relation_size(table) >= MIN_TABLE_BYTES)
     for row in await connection.run(compiled(statement.order_by(_C.last_used_time.desc()))):
-        if row.state == "failed" or await _has_room(connection, row.vector_index_id, limit):
+        if not await _is_worth_building(connection, row):
+            await connection.run(compiled(sa.delete(range_indexes).where(_C.id == row.id)))
+        elif row.state == "failed" or await _has_room(connection, row.vector_index_id, limit):
             await build(connection, row)
             built += 1
     return built
@@ -201,6 +207,19 @@ async def _create(connection: Connection, name: str, row: Any) -> None:
 
 async def _drop(connection: Connection, name: str) -> None:
     await connection.run(drop_index(name), prepare=False)
+
+
+async def _is_worth_building(connection: Connection, row: Any) -> bool:
+    """Not where most of the oldest values are lists: whatever is asked, all of those would have to be looked at."""
+    table = sa.table(f"index_{row.vector_index_id}", sa.column("metadata", JSONB), schema="vectors")
+    kind = sa.func.jsonb_typeof(member(table.c.metadata, row.key)).label("kind")
+    oldest = sa.select(kind).order_by(sa.literal_column("position")).limit(_LOOKED_AT).subquery()
+    lists = sa.func.count().filter(oldest.c.kind == IS_LIST)
+    try:
+        [(most_are_lists,)] = await connection.run(compiled(sa.select(2 * lists > sa.func.count(oldest.c.kind))))
+    except psycopg.errors.UndefinedTable:  # deleted meanwhile
+        return False
+    return not most_are_lists
 
 
 async def _has_room(connection: Connection, vector_index_id: int, limit: int) -> bool:

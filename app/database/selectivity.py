@@ -12,7 +12,7 @@ from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.range_indexes import RangeUse
 from app.database.statements import Statement, compiled
-from app.database.strategy import filter_first_up_to
+from app.database.strategy import MANY, filter_first_up_to
 from app.database.vector_table import table_of
 from app.filters.compile import answering_keys, compile_estimate
 from app.filters.jsonpath import jsonpath
@@ -24,9 +24,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-# With fewer, GIN takes no more than a millisecond longer than a range index.
-MANY = 1_000
-
 LIFETIME_SECONDS = 10
 MAX_KEPT = 10_000
 
@@ -36,7 +33,7 @@ MAX_VALUES = 32
 
 class Selectivity:
     def __init__(self, range_use: RangeUse | None = None) -> None:
-        """`range_use` is told of filters that a range index would answer in half the time."""
+        """`range_use` is told of filters that a range index would answer faster."""
         self._kept: dict[tuple[int, bytes], tuple[float, int]] = {}
         self._range_use = range_use
 
@@ -44,7 +41,7 @@ class Selectivity:
         """0, which makes the search an exact one, where there is no estimate."""
         matches = await self._matches(connection, index, simplify(node))
         vectors = sum(graph.vectors for graph in index.graphs)
-        if self._range_use and MANY <= matches <= filter_first_up_to(vectors, MAX_QUERY_PAGE, is_answered=True):
+        if self._range_use and MANY <= matches <= filter_first_up_to(vectors, MAX_QUERY_PAGE, are_values_indexed=True):
             self._range_use.note(index.id, answering_keys(node))
         return matches
 

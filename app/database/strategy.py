@@ -7,7 +7,13 @@ first and measuring every match gets longer the more match.  Measured on 63,666 
     exact           0.6    2.1     7.0    14.8    60.5    70.0
     approximate                    7.6     7.0     4.2     3.6
 
-They meet near sqrt(400 x vectors) + 500 matches.
+They meet near sqrt(400 x vectors) + 500 matches.  Those that share a value gather among the vectors, which makes the
+walk longer, and where range indexes know them all they are measured in less: they meet near sqrt(900 x vectors) + 500.
+
+    matches of a value       1,470   2,345  4,223   6,711   6,802   7,904
+    exact, by GIN              2.8     4.5    6.3    10.4    11.9    13.4
+    exact, by a range index    3.1     4.2    5.7     9.1     9.1    10.0
+    approximate               21.9    25.5   17.6     9.4    11.5     8.6
 
 For more than a page a walk costs far more, with topK and with the share that a filter refuses; the two beside each
 other on a machine that was also busy otherwise:
@@ -37,12 +43,16 @@ from app.limits import MAX_QUERY_PAGE
 
 MAX_EF_SEARCH = 1_000
 MIN_EF_SEARCH = 40
+# With fewer matches, GIN is as fast as a range index that needs no look at the rows.
+MANY = 1_000
 # Times the candidates of a search without a filter: more of them cost time, and recall no longer grows.
 MOST_MORE = 1.75
 
 
 class Exact(Struct, frozen=True, tag=True):
     why: str
+    many: bool = False
+    """Whether so many match that a statement pays which takes longer to plan."""
 
 
 class Approximate(Struct, frozen=True, tag=True):
@@ -68,14 +78,20 @@ def goes_on(top_k: int) -> bool:
     return 2 * top_k > MAX_EF_SEARCH
 
 
-def filter_first_up_to(vectors: int, top_k: int, *, is_answered: bool = False) -> int:
-    """`is_answered` by range indexes alone: a match costs half of what it costs where the row is asked."""
-    per_vector = 400 if top_k <= MAX_QUERY_PAGE else 30 * top_k
-    return round(sqrt(per_vector * vectors * (2 if is_answered else 1))) + 500
+def filter_first_up_to(vectors: int, top_k: int, *, are_values_indexed: bool = False) -> int:
+    per_vector = 900 if are_values_indexed else 400
+    if top_k > MAX_QUERY_PAGE:
+        per_vector = 30 * top_k
+    return round(sqrt(per_vector * vectors)) + 500
 
 
 def choose(
-    graphs: Sequence[Graph], matches: int | None, top_k: int, recall_target: float, *, is_answered: bool = False
+    graphs: Sequence[Graph],
+    matches: int | None,
+    top_k: int,
+    recall_target: float,
+    *,
+    are_values_indexed: bool = False,
 ) -> Strategy:
     """`matches` is None where nothing is filtered."""
     vectors = sum(graph.vectors for graph in graphs)
@@ -83,13 +99,13 @@ def choose(
         return Exact("no graph has been built: the index is small, or its graph is on the way")
     # A draft of twice the candidates finds about what a good graph does.
     wanted = ef_search(top_k, recall_target) * (2 if any(map(is_draft, graphs)) else 1)
-    line = filter_first_up_to(vectors, top_k, is_answered=is_answered)
+    line = filter_first_up_to(vectors, top_k, are_values_indexed=are_values_indexed)
     if matches is None:
         if top_k > MAX_QUERY_PAGE and vectors <= line:
             return Exact(f"so many are wanted that up to {line} vectors are all measured")
         return Approximate(min(MAX_EF_SEARCH, wanted), iterative=goes_on(top_k))
     if matches <= line:
-        return Exact(f"the filter is first: at most {line} matches")
+        return Exact(f"the filter is first: at most {line} matches", many=matches >= MANY)
     # Of the candidates only those that match are of use, and recall falls with them.
     more = min(MOST_MORE, max(1.0, vectors / matches))
     return Approximate(round(min(MAX_EF_SEARCH, wanted * more)), iterative=True)

@@ -35,8 +35,8 @@ def compile_filter(node: Node, metadata: Metadata, ranged_keys: Collection[Range
 def compile_parts(node: Node, metadata: Metadata, ranged_keys: Collection[RangeKey]) -> list[Condition]:
     """As `compile_filter`, or two conditions of which a row fulfils one at most, where range indexes know the answer.
 
-    For all rows but those with lists, which the second is for.  It halves what a match costs: behind GIN, and behind a
-    range index of which the row is asked again, looking at the row takes as long as measuring its vector.
+    For all rows but those with lists, which the second is for.  Looking at the metadata of a row, behind GIN or once
+    more behind a range index, takes up to as long as measuring its vector.
     """
     node = simplify(node)
     answered, rest = _parted(_conjuncts(node), lambda operand: answering(operand) in ranged_keys)
@@ -48,9 +48,9 @@ def compile_parts(node: Node, metadata: Metadata, ranged_keys: Collection[RangeK
     return [scalars, sa.and_(lists, compile_filter(node, metadata, ranged_keys))]
 
 
-def is_answered(node: Node, ranged_keys: Collection[RangeKey]) -> bool:
-    """Whether range indexes know the answer to all of it."""
-    return all(answering(operand) in ranged_keys for operand in _conjuncts(simplify(node)))
+def are_values_indexed(node: Node, ranged_keys: Collection[RangeKey]) -> bool:
+    """Whether it asks for values alone, and range indexes know the answer to all of it."""
+    return all(isinstance(o, In) and answering(o) in ranged_keys for o in _conjuncts(simplify(node)))
 
 
 def answering_keys(node: Node) -> frozenset[RangeKey]:

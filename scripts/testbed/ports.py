@@ -1,5 +1,6 @@
 """Ports for servers that are started a moment later, by several processes beside each other."""
 
+import atexit
 import errno
 import secrets
 import socket
@@ -8,8 +9,6 @@ from scripts.testbed.api import HOST
 
 # Below those that Linux gives to clients (net.ipv4.ip_local_port_range), one of whom might take it meanwhile.
 PORTS = range(10_000, 32_768)
-
-_reservations: list[socket.socket] = []
 
 
 def free_port() -> int:
@@ -26,7 +25,7 @@ def _is_reserved(port: int) -> bool:
     if not _binds(reservation, f"\0pgs3vectors-port-{port}"):
         reservation.close()
         return False
-    _reservations.append(reservation)
+    atexit.register(reservation.close)
     return True
 
 

@@ -179,6 +179,13 @@ async def test_a_key_is_wanted_once_it_is_asked_for_often(
         assert [key for key, *_ in rows(STATES)] == wanted
 
 
+async def test_a_key_of_lists_gets_no_index(connection: Connection, index: Index, rows: Rows) -> None:
+    await store(connection, index, [{"year": [i], "size": i if i % 3 else [i]} for i in range(30)] + [{}] * 30)
+    await ask(connection, index, "year", "size")
+    assert await build_wanted(connection) == 1
+    assert [(key, state) for key, state, *_ in rows(STATES)] == [("size", "ready")]
+
+
 async def test_an_index_that_is_gone_wants_nothing(connection: Connection, index: Index, rows: Rows) -> None:
     await connection.execute("UPDATE s3_vectors.vector_indexes SET deletion_time = now()")
     await ask(connection, index, "year")

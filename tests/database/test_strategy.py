@@ -3,6 +3,7 @@ import pytest
 from app.database.catalog import Graph
 from app.database.graphs import DRAFT_EF_CONSTRUCTION, FINAL_EF_CONSTRUCTION
 from app.database.strategy import (
+    MANY,
     MAX_EF_SEARCH,
     Approximate,
     Exact,
@@ -63,11 +64,18 @@ def test_few_matches_are_filtered_first_and_many_found_through_the_graph(
             assert (expected, bool(why)) == (None, True)
 
 
-def test_what_range_indexes_answer_is_filtered_first_for_more_matches() -> None:
-    line = filter_first_up_to(63_666, 10, is_answered=True)
-    assert (LINE, line) == (5_546, 7_637)
-    assert isinstance(choose((GOOD,), line, 10, 0.98, is_answered=True), Exact)
-    assert choose((GOOD,), line + 1, 10, 0.98, is_answered=True) == Approximate(280, iterative=True)
+def test_values_that_range_indexes_know_are_filtered_first_for_more_matches() -> None:
+    line = filter_first_up_to(63_666, 10, are_values_indexed=True)
+    assert (LINE, line) == (5_546, 8_070)
+    assert isinstance(choose((GOOD,), line, 10, 0.98, are_values_indexed=True), Exact)
+    assert choose((GOOD,), line + 1, 10, 0.98, are_values_indexed=True) == Approximate(280, iterative=True)
+
+
+@pytest.mark.parametrize(("matches", "many"), [(None, False), (MANY - 1, False), (MANY, True), (LINE, True)])
+def test_a_statement_that_takes_longer_to_plan_is_for_many_matches(matches: int | None, *, many: bool) -> None:
+    chosen = choose((), None, 10, 0.98) if matches is None else choose((GOOD,), matches, 10, 0.98)
+    assert isinstance(chosen, Exact)
+    assert chosen.many is many
 
 
 @pytest.mark.parametrize(("vectors", "line"), [(10_000, 2_500), (63_666, 5_546), (1_000_000, 20_500)])
