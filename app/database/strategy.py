@@ -10,10 +10,10 @@ first and measuring every match gets longer the more match.  Measured on 63,666 
 They meet near sqrt(400 x vectors) + 500 matches.  Those that share a value gather among the vectors, which makes the
 walk longer, and where range indexes know them all they are measured in less: they meet near sqrt(900 x vectors) + 500.
 
-    matches of a value       1,470   2,345  4,223   6,711   6,802   7,904
-    exact, by GIN              2.8     4.5    6.3    10.4    11.9    13.4
-    exact, by a range index    3.1     4.2    5.7     9.1     9.1    10.0
-    approximate               21.9    25.5   17.6     9.4    11.5     8.6
+    matches of values        1,470   1,971   4,223   6,711   6,802   8,004
+    exact, by GIN              2.8     4.5     6.3    10.4    11.9    13.4
+    exact, by a range index    3.1     4.2     5.7     9.1     9.1    10.0
+    approximate               21.9    25.5    17.6     9.4    11.5     8.6
 
 For more than a page a walk costs far more, with topK and with the share that a filter refuses; the two beside each
 other on a machine that was also busy otherwise:

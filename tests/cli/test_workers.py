@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import psutil
 import pytest
 
 from app.cli.serve import KEEPALIVE, bound
@@ -68,6 +70,7 @@ def test_what_was_asked_before_the_end_is_answered(server: ServerProcess) -> Non
     connections = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(8)]
     for connection in connections:
         connection.sendall(HEAD)
+    until_accepted(server, len(connections))
     server.process.send_signal(signal.SIGTERM)
     for connection in connections:
         connection.sendall(b"\r\n{}")
@@ -98,6 +101,19 @@ def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     return answer
 
 
+def until_accepted(server: ServerProcess, number: int) -> None:
+    """By a worker: what only the kernel has taken is reset when a listener closes."""
+    workers = [psutil.Process(worker) for worker in workers_of(server)]
+    while sum(len(connections_to(server.port, worker)) for worker in workers) < number:
+        time.sleep(0.01)
+
+
+def connections_to(port: int, worker: psutil.Process) -> list[Any]:
+    return [
+        it for it in worker.net_connections("tcp") if it.status == psutil.CONN_ESTABLISHED and it.laddr.port == port
+    ]
+
+
 def until_refused(port: int) -> None:
     """By all workers; who connects to one that is about to close may be reset."""
     while True:
@@ -113,6 +129,7 @@ def test_a_second_signal_waits_for_nothing(server: ServerProcess) -> None:
     two_workers(server, set())
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(HEAD)
+        until_accepted(server, 1)
         server.process.send_signal(signal.SIGTERM)
         until_refused(server.port)
         server.process.send_signal(signal.SIGTERM)
