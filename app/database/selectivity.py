@@ -14,7 +14,7 @@ from app.database.range_indexes import RangeUse
 from app.database.statements import Statement, compiled
 from app.database.strategy import MANY, filter_first_up_to
 from app.database.vector_table import table_of
-from app.filters.compile import answering_keys, compile_estimate
+from app.filters.compile import compile_estimate, value_keys
 from app.filters.jsonpath import jsonpath
 from app.filters.nodes import And, In, Node, NotIn, Or
 from app.filters.simplify import simplify
@@ -33,7 +33,7 @@ MAX_VALUES = 32
 
 class Selectivity:
     def __init__(self, range_use: RangeUse | None = None) -> None:
-        """`range_use` is told of filters that a range index would answer faster."""
+        """`range_use` is told of values that a range index would find faster."""
         self._kept: dict[tuple[int, bytes], tuple[float, int]] = {}
         self._range_use = range_use
 
@@ -42,7 +42,7 @@ class Selectivity:
         matches = await self._matches(connection, index, simplify(node))
         vectors = sum(graph.vectors for graph in index.graphs)
         if self._range_use and MANY <= matches <= filter_first_up_to(vectors, MAX_QUERY_PAGE, are_values_indexed=True):
-            self._range_use.note(index.id, answering_keys(node))
+            self._range_use.note(index.id, value_keys(node))
         return matches
 
     async def _matches(self, connection: Connection, index: Index, node: Node) -> int:

@@ -11,7 +11,7 @@ Where it can be, a condition is one predicate of jsonpath.  For 63,666 rows that
 38 ms; a range 40 ms, and the comparison of jsonb 58 ms.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ def compile_parts(node: Node, metadata: Metadata, ranged_keys: Collection[RangeK
     answered, rest = _parted(_conjuncts(node), lambda operand: answering(operand) in ranged_keys)
     if not answered:
         return [compile_filter(node, metadata, ranged_keys)]
-    lists = sa.or_(*(is_list(metadata, of) for of in sorted(answering_keys(And(answered)))))
+    lists = sa.or_(*(is_list(metadata, of) for of in sorted(_answering(answered))))
     others = [compile_filter(And(rest), metadata, ranged_keys)] if rest else []
     scalars = sa.and_(*(is_in_range(metadata, operand) for operand in answered), *others)
     return [scalars, sa.and_(lists, compile_filter(node, metadata, ranged_keys))]
@@ -53,9 +53,10 @@ def are_values_indexed(node: Node, ranged_keys: Collection[RangeKey]) -> bool:
     return all(isinstance(o, In) and answering(o) in ranged_keys for o in _conjuncts(simplify(node)))
 
 
-def answering_keys(node: Node) -> frozenset[RangeKey]:
-    """Those that `compile_parts` could use."""
-    return frozenset(of for of in map(answering, _conjuncts(simplify(node))) if of)
+def value_keys(node: Node) -> frozenset[RangeKey]:
+    """Range indexes that would know the values which it asks for; see `range_keys` for ranges and prefixes."""
+    values = [operand for operand in _conjuncts(simplify(node)) if isinstance(operand, In)]
+    return _answering(values)
 
 
 def compile_row_filter(node: Node, metadata: Metadata) -> Condition:
@@ -118,6 +119,10 @@ def _served(node: Node, metadata: Metadata, ranged_keys: frozenset[RangeKey] = f
         case Range() | StartsWith():
             return sa.and_(_may_be_in_range(metadata, node), _row_by_row(node, metadata))
     raise AssertionError(node)
+
+
+def _answering(nodes: Iterable[Node]) -> frozenset[RangeKey]:
+    return frozenset(of for of in map(answering, nodes) if of)
 
 
 def _conjuncts(node: Node) -> tuple[Node, ...]:
