@@ -115,6 +115,7 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
     matches = None
     if search.filter is not None and index.graphs:
         matches = await selectivity.matches(connection, index, search.filter)
+        selectivity.note(index, search.filter, matches)
         if (observation := current.get()) is not None:
             observation.matches = matches
     return strategy_by(search, matches)

@@ -33,19 +33,18 @@ MAX_VALUES = 32
 
 class Selectivity:
     def __init__(self, range_use: RangeUse | None = None) -> None:
-        """`range_use` is told of values that a range index would find faster."""
         self._kept: dict[tuple[int, bytes], tuple[float, int]] = {}
         self._range_use = range_use
 
-    async def matches(self, connection: Connection, index: Index, node: Node) -> int:
-        """0, which makes the search an exact one, where there is no estimate."""
-        matches = await self._matches(connection, index, simplify(node))
+    def note(self, index: Index, node: Node, matches: int) -> None:
+        """Of a search for the nearest: so many rows are worth an index of the values that they share."""
         vectors = sum(graph.vectors for graph in index.graphs)
         if self._range_use and MANY <= matches <= filter_first_up_to(vectors, MAX_QUERY_PAGE, are_values_indexed=True):
             self._range_use.note(index.id, value_keys(node))
-        return matches
 
-    async def _matches(self, connection: Connection, index: Index, node: Node) -> int:
+    async def matches(self, connection: Connection, index: Index, node: Node) -> int:
+        """0, which makes the search an exact one, where there is no estimate."""
+        node = simplify(node)
         # Of the text, in which 1 is not true; a digest of it, because it may be as long as the request.
         place = index.id, blake2b(jsonpath(node).encode(), digest_size=16).digest()
         if (known := self._kept.get(place)) and known[0] > time.monotonic():
