@@ -14,7 +14,6 @@ from app.database.index_status import count_tail
 from app.database.nearest import Search
 from app.database.sampling import sample
 from app.database.strategy import Approximate, filter_first_up_to
-from app.filters.compile import are_values_indexed
 
 SHOWN_CHARACTERS = 200
 
@@ -73,8 +72,7 @@ def why(explanation: Explanation, search: Search) -> str:
     reasons = f"top {search.top_k} with a recall target of {search.recall_target}"
     if explanation.matches is not None:
         vectors = sum(graph.vectors for graph in search.index.graphs)
-        indexed = search.filter is not None and are_values_indexed(search.filter, search.index.ranged_keys)
-        line = filter_first_up_to(vectors, search.top_k, are_values_indexed=indexed)
+        line = filter_first_up_to(vectors, search.top_k, are_values_indexed=search.are_values_indexed)
         reasons += f"; up to {line} matches the filter would be first"
     return f"{reasons}; what comes short of top {search.top_k} is searched again, in the end exactly"
 

@@ -47,6 +47,10 @@ class Search(Struct, frozen=True):
         return float((self.vector.astype(float) ** 2).sum() ** 0.5)
 
     @property
+    def are_values_indexed(self) -> bool:
+        return self.filter is not None and are_values_indexed(self.filter, self.index.ranged_keys)
+
+    @property
     def query(self) -> dict[str, Vector]:
         return {"query": Vector(self.vector)}
 
@@ -122,8 +126,8 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
 
 
 def strategy_by(search: Search, matches: int | None) -> Strategy:
-    indexed = search.filter is not None and are_values_indexed(search.filter, search.index.ranged_keys)
-    return choose(search.index.graphs, matches, search.top_k, search.recall_target, are_values_indexed=indexed)
+    index, indexed = search.index, search.are_values_indexed
+    return choose(index.graphs, matches, search.top_k, search.recall_target, are_values_indexed=indexed)
 
 
 def exact(search: Search, *, many: bool = False) -> Statement:
