@@ -9,6 +9,7 @@ from app.background import lasting
 from app.credentials import root_access_key
 from app.database import catalog
 from app.database.catalog_cache import CatalogCache
+from app.database.coding import Coding
 from app.database.deletion import Deletion
 from app.database.engine import Database
 from app.database.graph_building import GraphBuilding
@@ -44,6 +45,7 @@ class Server:
         self.range_use = RangeUse()
         self.selectivity = Selectivity(self.range_use)
         self.graph_building = GraphBuilding(self.database.url, settings.region, self.range_use)
+        self.coding = Coding(self.database.url, settings.region)
         self.text_backfill = TextBackfill(self.database, self.cache, settings.region)
 
     @asynccontextmanager
@@ -58,6 +60,7 @@ class Server:
         # A graph may take hours, and is begun again by whoever builds next.
         cancelled = [
             asyncio.create_task(lasting(self.graph_building.run)),
+            asyncio.create_task(lasting(self.coding.run)),
             asyncio.create_task(lasting(self.text_backfill.run)),
             asyncio.create_task(lasting(tell_gauges, self.database.pool)),
         ]

@@ -9,6 +9,7 @@ from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount
 from app.cli.named_index import TOP_10, IndexName, SearchOptions, index_named
 from app.cli.output import Json, say, show_one, write_json
+from app.database.codes import usable
 from app.database.explanation import Explanation, explanation_of
 from app.database.index_status import count_tail
 from app.database.nearest import Search
@@ -45,6 +46,7 @@ async def explain(
         "estimated_matches": explanation.matches,
         "graphs": len(index.graphs),
         "tail": tail,
+        "coded": codes.number if (codes := usable(index)) else 0,
         "query_vector": next((f"that of {key}" for key in stored), "ones, because none is stored"),
     }
     if json:
@@ -59,9 +61,10 @@ async def explain(
 
 def strategy(explanation: Explanation) -> str:
     match explanation.strategy:
-        case Approximate(ef_search, iterative):
+        case Approximate(ef_search, iterative, candidates):
             on = ", hnsw.iterative_scan = relaxed_order" if iterative else ""
-            return f"approximate, with hnsw.ef_search = {ef_search}{on}"
+            by_codes = f", and {candidates} candidates by their codes" if candidates else ""
+            return f"approximate, with hnsw.ef_search = {ef_search}{on}{by_codes}"
         case _:
             return "exact"
 

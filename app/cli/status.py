@@ -9,7 +9,8 @@ from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount, account_of
 from app.cli.index.status import Report, show_parts, size
 from app.cli.output import CommandError, Json, Row, show_one, write_json
-from app.database.graph_building import is_locked
+from app.database.advisory_locks import is_locked
+from app.database.graph_building import LOCK
 from app.database.index_status import BucketRow, IndexStatus, buckets_of, database_bytes, indexes_of, status_of
 
 Bucket = Annotated[str | None, Parameter(name="--bucket", help="Only this one.")]
@@ -30,7 +31,7 @@ async def status(bucket: Bucket = None, *, account: OfAccount = None, json: Json
             names = {b.vector_bucket_name for b in buckets}
             indexes = [i for i in await indexes_of(connection, home) if i.arn.bucket.vector_bucket_name in names]
             statuses = await status_of(connection, indexes, exactly=False)
-            is_built = await is_locked(connection)
+            is_built = await is_locked(connection, LOCK)
             bytes_ = await database_bytes(connection)
     report = Report(catalog.settings.recall_target, is_built=is_built, is_counted=False)
     contents = {

@@ -1,10 +1,12 @@
 """Vector buckets and vector indexes as rows; a row with a deletion time is gone for everybody."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
+from pgvector.sqlalchemy import VECTOR
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -70,6 +72,21 @@ hnsw_graphs = sa.Table(
     sa.Column("attempts", sa.Integer),
     sa.Column("error", sa.Text),
     sa.Column("retry_time", sa.DateTime(timezone=True)),
+)
+
+vector_codes = sa.Table(
+    "vector_codes",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("vector_index_id", sa.ForeignKey(vector_indexes.c.id)),
+    sa.Column("first_position", sa.BigInteger),
+    sa.Column("end_position", sa.BigInteger),
+    sa.Column("codes", sa.BigInteger),
+    sa.Column("codes_at_first", sa.BigInteger),
+    sa.Column("thresholds", ARRAY(VECTOR)),
+    sa.Column("state", sa.Text),
+    sa.Column("creation_time", sa.DateTime(timezone=True)),
+    sa.Column("retirement_time", sa.DateTime(timezone=True)),
 )
 
 range_indexes = sa.Table(
@@ -144,6 +161,19 @@ class Graph(Struct, frozen=True):
     """When it was built."""
 
 
+class Codes(Struct, frozen=True):
+    """Short codes of the vectors at `first` up to, not including, `end` (`app.database.codes`)."""
+
+    id: int
+    first: int
+    end: int
+    planes: int
+    number: int
+    """Also of vectors that have gone since."""
+    number_at_first: int
+    """Of the vectors that gave the thresholds."""
+
+
 class TextSearch(Struct, frozen=True):
     """A metadata key that is full-text searchable, or is becoming so."""
 
@@ -172,6 +202,8 @@ class Index(Struct, frozen=True):
     """In the order of their positions; they share none."""
     ranged_keys: frozenset[RangeKey]
     """Of the metadata, those that have a range index."""
+    codes: Codes | None = None
+    """A graph that is newer may hold the first of their vectors, or all."""
     text_searches: tuple[TextSearch, ...] = ()
     """In the order in which they were configured."""
     text_search_revision: int = 0
@@ -262,7 +294,7 @@ async def insert_index(
 async def find_index(connection: AsyncConnection, arn: IndexArn, *, lock: bool = False) -> Index:
     """One look-up for both names."""
     statement = (
-        sa.select(vector_indexes, _graphs(), _ranged_keys(), _text_searches())
+        sa.select(vector_indexes, _graphs(), _codes(), _ranged_keys(), _text_searches())
         .join(vector_buckets)
         .where(
             _live_in(arn.account),
@@ -283,11 +315,16 @@ def all_indexes() -> sa.Select[Any]:
     """Rows for `index_of_row`: of every account."""
     names = vector_buckets.c.account_id, vector_buckets.c.vector_bucket_name
     return (
-        sa.select(vector_indexes, _graphs(), _ranged_keys(), _text_searches(), *names)
+        sa.select(vector_indexes, _graphs(), _codes(), _ranged_keys(), _text_searches(), *names)
         .join(vector_buckets)
         .where(vector_indexes.c.deletion_time.is_(None))
         .order_by(vector_indexes.c.id)
     )
+
+
+def indexes_by_id(ids: Iterable[int]) -> sa.Select[Any]:
+    """As `all_indexes`, of these."""
+    return all_indexes().where(vector_indexes.c.id == sa.any_(sa.literal(sorted(ids), ARRAY(sa.BigInteger))))
 
 
 def index_of_row(row: Any, region: str) -> Index:
@@ -309,6 +346,7 @@ def _index(row: Any, arn: IndexArn) -> Index:
         recall_target=row.recall_target,
         index_mode=IndexMode(row.index_mode),
         graphs=tuple(Graph(*graph) for graph in row.graphs),
+        codes=next((Codes(*codes) for codes in row.codes), None),
         text_searches=tuple(TextSearch(*search) for search in row.text_searches),
         text_search_revision=row.text_search_revision,
         ranged_keys=frozenset(RangeKey(*of) for of in row.ranged_keys),
@@ -320,6 +358,14 @@ def _graphs() -> sa.Label[Any]:
     c = hnsw_graphs.c
     members = sa.func.jsonb_build_array(c.id, c.first_position, c.end_position, c.ef_construction, c.vectors)
     return _array_of("graphs", aggregate_order_by(members, c.first_position), hnsw_graphs)
+
+
+def _codes() -> sa.Label[Any]:
+    """Arrays in the order of Codes' members, of which there is one at most."""
+    c = vector_codes.c
+    planes = sa.func.cardinality(c.thresholds)
+    members = sa.func.jsonb_build_array(c.id, c.first_position, c.end_position, planes, c.codes, c.codes_at_first)
+    return _array_of("codes", members, vector_codes)
 
 
 def _ranged_keys() -> sa.Label[Any]:

@@ -12,7 +12,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.access_keys import forget_expired_keys
-from app.database.catalog import text_search_configurations, vector_buckets, vector_indexes
+from app.database.catalog import text_search_configurations, vector_buckets, vector_codes, vector_indexes
+from app.database.codes import drop_codes
 from app.database.ddl import ddl
 from app.database.engine import Database
 from app.database.inverted_index import drop_inverted_index
@@ -82,13 +83,20 @@ class Deletion:
             if not await connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK, index_id % 2**31))):
                 return
             await _wait_briefly(connection)
+            # Whoever makes codes for it, and so another table, has ended then or is refused.
+            is_it = vector_indexes.c.id == index_id
+            await connection.execute(sa.select(vector_indexes.c.id).where(is_it).with_for_update())
             of_index = text_search_configurations.c.vector_index_id == index_id
             for search_id in list(await connection.scalars(sa.select(text_search_configurations.c.id).where(of_index))):
                 await drop_inverted_index(connection, search_id)
             # CASCADE takes the view for people with it, and whatever people have built upon that.
             drop = ddl("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", id=index_id)
             await connection.execute(drop)
-            await connection.execute(sa.delete(vector_indexes).where(vector_indexes.c.id == index_id))
+            for codes_id in list(
+                await connection.scalars(sa.select(vector_codes.c.id).where(vector_codes.c.vector_index_id == index_id))
+            ):
+                await connection.execute(drop_codes(index_id, codes_id))
+            await connection.execute(sa.delete(vector_indexes).where(is_it))
 
     async def _forgotten_text_searches(self) -> list[int]:
         """Whoever wrote or searched when they were deleted has ended since."""

@@ -56,9 +56,10 @@ _CORRUPTION = ("XX001", "XX002")
 
 # jit costs more than it gives.
 # Where an index gives the order, the planner does not sort: so a graph is walked whenever `nearest` asks for one.
+# While vectors are put, it takes a tail for far longer than it is, and would start two processes for each search.
 _SESSION = (
-    "-c jit=off -c enable_sort=off -c lock_timeout=5s -c statement_timeout={timeout}s"
-    " -c idle_in_transaction_session_timeout={timeout}s"
+    "-c jit=off -c enable_sort=off -c max_parallel_workers_per_gather=0"
+    " -c lock_timeout=5s -c statement_timeout={timeout}s -c idle_in_transaction_session_timeout={timeout}s"
 )
 _TRANSACTION_TIMEOUT_SINCE = 170000  # versions of PostgreSQL that know it
 

@@ -14,12 +14,13 @@ import structlog
 from pgvector.psycopg import register_vector_async
 
 from app.database import bulk_load, catalog, graph_catalog, range_indexes
+from app.database.advisory_locks import has_lock
 from app.database.build_failures import reason
 from app.database.catalog import Index
 from app.database.concurrent_indexes import analyze
 from app.database.connection import Connection
 from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
-from app.database.graphs import absorb, count_vectors, create_graph, graph_bytes
+from app.database.graphs import absorb, count_vectors, create_graph, end_of, graph_bytes
 from app.database.range_indexes import RangeUse
 from app.database.statements import compiled
 
@@ -31,10 +32,6 @@ SETTLED_SECONDS = 60
 ABSORB_BATCH = 50
 MIN_BUILD_KB = 64 * 1024
 LOCK = 0x5333_5647  # "S3VG"
-IS_LOCKED = (
-    "SELECT FROM pg_catalog.pg_locks JOIN pg_catalog.pg_database ON pg_database.oid = database"
-    " WHERE datname = current_database() AND locktype = 'advisory' AND classid = 0 AND objid = %s AND objsubid = 1"
-)
 
 # No build is too long, and waiting for the transactions that were there before it is part of one.
 _SESSION = "-c jit=off -c statement_timeout=0 -c lock_timeout=0 -c application_name=pgs3vectors-builder"
@@ -63,7 +60,7 @@ class GraphBuilding:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _wait_for_lock(self, connection: Connection) -> None:
-        while not await has_lock(connection):
+        while not await has_lock(connection, LOCK):
             await self._range_use.write(connection)
             await asyncio.sleep(INTERVAL_SECONDS)
 
@@ -144,20 +141,9 @@ async def builder_connection(url: str) -> Connection:
     return connection
 
 
-async def has_lock(connection: Connection) -> bool:
-    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
-    return bool(row and row[0])
-
-
-async def is_locked(connection: Connection) -> bool:
-    """Whether some server is building in this database."""
-    return (await connection.execute(IS_LOCKED, [LOCK])).rowcount > 0
-
-
 async def survey(connection: Connection, index: Index, last: int, written_per_second: float) -> Survey:
     alive = [await count_vectors(connection, index, (graph.first, graph.end)) for graph in index.graphs]
-    covered = index.graphs[-1].end if index.graphs else 0
-    tail = await count_vectors(connection, index, (covered, last + 1))
+    tail = await count_vectors(connection, index, (end_of(index.graphs), last + 1))
     return Survey(index.dimension, index.graphs, tuple(alive), tail, last + 1, written_per_second)
 
 

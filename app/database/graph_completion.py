@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 from app.database import catalog, graph_catalog
+from app.database.advisory_locks import has_lock
 from app.database.catalog import Index, vector_indexes
 from app.database.connection import Connection
 from app.database.engine import Database
-from app.database.graph_building import builder_connection, has_lock, survey, take
+from app.database.graph_building import LOCK, builder_connection, survey, take
 from app.database.graph_growth import Build, next_step
 from app.database.index_status import IndexStatus, status_of
 from app.database.statements import compiled
@@ -60,7 +61,7 @@ class _Completion:
                 return
 
     async def _becomes_builder(self) -> bool:
-        if not self._is_builder and await has_lock(self._connection):
+        if not self._is_builder and await has_lock(self._connection, LOCK):
             self._is_builder = True
             await graph_catalog.recover(self._connection)
         return self._is_builder

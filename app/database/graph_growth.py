@@ -19,6 +19,11 @@ MIN_EXACT_VECTORS, MAX_EXACT_VECTORS = 1_000, 20_000
 
 # A tail of so many times the exact vectors is built into a graph; absorbing it would take longer.
 LONG_TAIL = 2
+# While vectors are put faster than they are absorbed, a build takes the processors that writes and searches want, and
+# codes tell which of so many are worth being measured in about the time of LONG_TAIL.
+MAX_CODED = 65_536
+# Of fewer dimensions a vector is measured in about the time that its code is.
+MIN_CODED_DIMENSION = 128
 # Graphs up to so many times as large as what is built behind them become part of it.
 MERGED_UP_TO = 4
 # What a single connection absorbs in a second; a tail that grows faster is left until it rests or is long.
@@ -73,13 +78,19 @@ def next_step(survey: Survey) -> Step:
     few, vectors = exact_vectors(survey.dimension), sum(survey.alive) + survey.tail
     if vectors <= few // 2 and survey.graphs and survey.resting:
         return Forget()
-    if survey.tail > (few * LONG_TAIL if survey.graphs else few):
+    if survey.tail > _longest(survey, few):
         return Build(_first(survey), survey.end, FINAL_EF_CONSTRUCTION if survey.resting else DRAFT_EF_CONSTRUCTION)
     if survey.resting and _worn(survey):
         return Build(0, survey.end, FINAL_EF_CONSTRUCTION)
     if survey.graphs and survey.tail and survey.written_per_second <= ABSORBED_PER_SECOND:
         return Absorb()
     return None
+
+
+def _longest(survey: Survey, few: int) -> int:
+    if survey.dimension >= MIN_CODED_DIMENSION and survey.written_per_second > ABSORBED_PER_SECOND:
+        return MAX_CODED
+    return few * LONG_TAIL if survey.graphs else few
 
 
 def _first(survey: Survey) -> int:

@@ -29,7 +29,8 @@ FINAL_EF_CONSTRUCTION = 400
 # Of a graph that will soon be part of a greater one: four times as fast to build.
 DRAFT_EF_CONSTRUCTION = 64
 
-Positions = tuple[int, int | None]
+Position = int | sa.ColumnElement[int]
+Positions = tuple[Position, Position | None]
 """From the first up to, not including, the second; None is without end."""
 
 
@@ -46,22 +47,35 @@ def is_draft(graph: Graph) -> bool:
     return graph.ef_construction < FINAL_EF_CONSTRUCTION
 
 
-def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
-    """The gaps, and the tail behind the last graph; `graphs` in the order of their positions."""
-    gaps: list[Positions] = []
+def gaps(graphs: Sequence[Graph]) -> list[Positions]:
+    """Before graphs, which are in the order of their positions."""
+    found: list[Positions] = []
     position = 0
     for graph in graphs:
         if graph.first > position:
-            gaps.append((position, graph.first))
+            found.append((position, graph.first))
         position = graph.end
-    return [*gaps, (position, None)]
+    return found
+
+
+def end_of(graphs: Sequence[Graph]) -> int:
+    """Where the tail begins."""
+    return graphs[-1].end if graphs else 0
+
+
+def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
+    return [*gaps(graphs), (end_of(graphs), None)]
 
 
 def within(table: sa.Table, positions: Positions) -> sa.ColumnElement[bool]:
     """Written as literals: only constants let the planner prove that a partial index holds what is asked for."""
     first, end = positions
-    lower = table.c.position >= sa.literal_column(str(first))
-    return lower if end is None else sa.and_(lower, table.c.position < sa.literal_column(str(end)))
+    lower = table.c.position >= _literal(first)
+    return lower if end is None else sa.and_(lower, table.c.position < _literal(end))
+
+
+def _literal(position: Position) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(position)) if isinstance(position, int) else position
 
 
 def held(table: sa.Table, metric: DistanceMetric) -> sa.ColumnElement[bool] | None:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.arns import Account
 from app.database import catalog
 from app.database.catalog import Index, hnsw_graphs, range_indexes, vector_buckets, vector_indexes
+from app.database.code_status import CodesStatus, codes_of
 from app.database.connection import Connection
 from app.database.graphs import count_vectors, uncovered
 from app.database.statements import compiled
@@ -74,6 +75,7 @@ class IndexStatus(Struct, frozen=True):
     """The vectors that no graph holds yet."""
     table_bytes: int
     graphs: list[GraphStatus]
+    codes: list[CodesStatus]
     range_indexes: list[RangeIndexStatus]
     text_searches: list[TextSearchStatus]
 
@@ -117,7 +119,7 @@ async def status_of(connection: Connection, indexes: Sequence[Index], *, exactly
     sizes = {row.id: row for row in await connection.run(compiled(_sizes(ids)))}
     graphs = await connection.run(compiled(_with_progress(hnsw_graphs, "hnsw", hnsw_graphs.c.first_position, ids)))
     ranges = await connection.run(compiled(_with_progress(range_indexes, "range", range_indexes.c.key, ids)))
-    texts = await text_searches_of(connection, ids)
+    codes, texts = await codes_of(connection, ids), await text_searches_of(connection, ids)
     found = []
     for index in indexes:
         size = sizes[index.id]
@@ -129,6 +131,7 @@ async def status_of(connection: Connection, indexes: Sequence[Index], *, exactly
                 tail=await count_tail(connection, index) if index.graphs else vectors,
                 table_bytes=size.table_bytes,
                 graphs=[_of_row(GraphStatus, row) for row in graphs if row.vector_index_id == index.id],
+                codes=codes.get(index.id, []),
                 range_indexes=[_of_row(RangeIndexStatus, row) for row in ranges if row.vector_index_id == index.id],
                 text_searches=texts.get(index.id, []),
             )

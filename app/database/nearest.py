@@ -1,7 +1,8 @@
 """The nearest vectors: exactly, or through the graphs; either way min(topK, matches) of them come back.
 
-The graphs know the vectors of their ranges of positions; what they do not cover, the newest vectors above all, is
-measured in the same statement.  Whatever that leaves short of topK is searched again, in the end exactly.
+The graphs know the vectors of their ranges of positions.  Of a long tail behind them, codes tell which are worth being
+measured; what has no code yet, the newest vectors above all, is measured in the same statement.  Whatever that leaves
+short of topK is searched again, in the end exactly.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from pgvector import Vector
 from sqlalchemy.types import NullType
 
 from app.database.catalog import Graph, Index
+from app.database.codes import END, FIRST, Coded, nearest_positions, usable
 from app.database.connection import Connection
-from app.database.graphs import HALFVEC_MAX, Positions, held, operand, uncovered, within
+from app.database.graphs import HALFVEC_MAX, Positions, end_of, gaps, held, operand, within
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement, compiled, renamed
 from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
@@ -30,6 +32,9 @@ from app.vector_data import Float32Vector
 
 FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
 QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
+# Known only when the statement runs, a position might be any, and an index would not seem to pay for what is behind it;
+# for what lies between two it does.
+NEVER_GIVEN = 2**63 - 1
 FILTER: Condition = sa.literal_column("$filter$")
 FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
 
@@ -62,6 +67,7 @@ class Form(Struct, frozen=True):
     dimension: int
     metric: DistanceMetric
     graphs: tuple[Graph, ...]
+    coded: Coded | None
     top_k: int
     return_metadata: bool
     filters: int
@@ -87,16 +93,16 @@ def observe(search: Search, strategy: Strategy) -> None:
         return
     observation.strategies.append(strategy)
     if isinstance(strategy, Approximate):
-        observation.candidates += strategy.ef_search * len(search.index.graphs)
+        observation.candidates += strategy.ef_search * len(search.index.graphs) + strategy.candidates
 
 
 async def statement_by(connection: Connection, search: Search, strategy: Strategy) -> Statement:
     """For this connection, whose session is set for it."""
     match strategy:
-        case Approximate(ef_search, iterative):
+        case Approximate(ef_search, iterative, candidates):
             scan = "relaxed_order" if iterative else "off"
             await connection.use(hnsw__ef_search=ef_search, hnsw__iterative_scan=scan, **_reach(search.top_k))
-            return approximate(search)
+            return approximate(search, candidates)
         case Exact(_, many):
             return exact(search, many=many)
         case unknown:
@@ -117,7 +123,7 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
     if index.distance_metric is DistanceMetric.EUCLIDEAN and search.norm > HALFVEC_MAX:
         return Exact("the query vector does not fit the operand of the graphs")
     matches = None
-    if search.filter is not None and index.graphs:
+    if search.filter is not None and (index.graphs or index.codes):
         matches = await selectivity.matches(connection, index, search.filter)
         selectivity.note(index, search.filter, matches)
         if (observation := current.get()) is not None:
@@ -126,13 +132,14 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
 
 
 def strategy_by(search: Search, matches: int | None) -> Strategy:
-    index, indexed = search.index, search.are_values_indexed
-    return choose(index.graphs, matches, search.top_k, search.recall_target, are_values_indexed=indexed)
+    index, indexed, codes = search.index, search.are_values_indexed, usable(search.index)
+    coded = codes.number if codes else 0
+    return choose(index.graphs, matches, search.top_k, search.recall_target, coded=coded, are_values_indexed=indexed)
 
 
 def exact(search: Search, *, many: bool = False) -> Statement:
     conditions = [] if search.filter is None else _conditions(search.index, search.filter, many=many)
-    return filtered(_exact(_form(search, (), len(conditions))), *conditions)
+    return filtered(_exact(_form(search, (), None, len(conditions))), *conditions)
 
 
 def _conditions(index: Index, node: Node, *, many: bool) -> list[Condition]:
@@ -142,10 +149,16 @@ def _conditions(index: Index, node: Node, *, many: bool) -> list[Condition]:
     return [compile_filter(node, metadata, index.ranged_keys)]
 
 
-def approximate(search: Search) -> Statement:
-    metadata = table_of(search.index).c.metadata
-    conditions = [] if search.filter is None else [compile_row_filter(search.filter, metadata)]
-    return filtered(_approximate(_form(search, search.index.graphs, len(conditions))), *conditions)
+def approximate(search: Search, candidates: int = 0) -> Statement:
+    index, codes = search.index, usable(search.index) if candidates else None
+    conditions = [] if search.filter is None else [compile_row_filter(search.filter, table_of(index).c.metadata)]
+    if codes is None:
+        return filtered(_approximate(_form(search, index.graphs, None, len(conditions))), *conditions)
+    is_behind_graphs = codes.first == end_of(index.graphs)
+    coded = Coded(index.id, codes.id, codes.planes, is_behind_graphs=is_behind_graphs, candidates=candidates)
+    statement = _approximate(_form(search, index.graphs, coded, len(conditions)))
+    positions = {"first_coded": codes.first, "end_coded": codes.end}
+    return filtered(Statement(statement.text, statement.values | positions), *conditions)
 
 
 async def _run(connection: Connection, search: Search, statement: Statement) -> list[Any]:
@@ -162,13 +175,14 @@ def _complete(search: Search, rows: list[Any]) -> bool:
     return bool(rows[-1].distance < nearest_left_out**2)
 
 
-def _form(search: Search, graphs: tuple[Graph, ...], filters: int) -> Form:
+def _form(search: Search, graphs: tuple[Graph, ...], coded: Coded | None, filters: int) -> Form:
     index = search.index
     return Form(
         table=table_of(index),
         dimension=index.dimension,
         metric=index.distance_metric,
         graphs=graphs,
+        coded=coded,
         top_k=asked_for(search.top_k),
         return_metadata=search.return_metadata,
         filters=filters,
@@ -204,8 +218,19 @@ def _exact(form: Form) -> Statement:
 def _approximate(form: Form) -> Statement:
     condition = FILTER if form.filters else None
     parts = [_walked(form, graph, condition) for graph in form.graphs]
-    parts += [_measured(form, positions, condition) for positions in uncovered(form.graphs)]
+    if form.coded is not None:
+        parts.append(_looked_up(form, form.coded, condition))
+    parts += [_measured(form, positions, condition) for positions in _unknown(form)]
     return compiled(_answer(form, _all_of(parts)))
+
+
+def _unknown(form: Form) -> list[Positions]:
+    """Of the vectors that no graph holds and that have no code."""
+    tail = end_of(form.graphs)
+    if form.coded is None:
+        return [*gaps(form.graphs), (tail, None)]
+    between: list[Positions] = [] if form.coded.is_behind_graphs else [(tail, FIRST)]
+    return [*gaps(form.graphs), *between, (END, NEVER_GIVEN)]
 
 
 def _all_of(parts: Sequence[sa.Select[Any]]) -> sa.Select[Any] | sa.CompoundSelect[Any]:
@@ -229,6 +254,13 @@ def _walked(form: Form, graph: Graph, condition: Condition | None) -> sa.Select[
     if (fitting := held(form.table, form.metric)) is not None:  # without it the planner may not use the index
         rows = rows.where(fitting)
     return rows.order_by(graph_order).limit(_number(form.top_k + form.top_k // 5 + 3))
+
+
+def _looked_up(form: Form, coded: Coded, condition: Condition | None) -> sa.Select[Any]:
+    """An array, because positions that absorbed vectors share must come once, and no plan can read the whole table."""
+    positions = nearest_positions(coded, QUERY, form.dimension, form.metric)
+    rows = _rows(form, condition).where(form.table.c.position == sa.func.any(sa.func.array(positions)))
+    return rows.order_by(sa.literal_column("distance"), form.table.c.key).limit(_number(form.top_k))
 
 
 def _rows(form: Form, condition: Condition | None) -> sa.Select[Any]:

@@ -10,9 +10,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from app.database.codes import usable
 from app.database.connection import Connection
 from app.database.nearest import Search, nearest_by, strategy_by
-from app.database.strategy import MAX_EF_SEARCH, MIN_EF_SEARCH, Approximate, Exact, Strategy, goes_on
+from app.database.strategy import (
+    MAX_EF_SEARCH,
+    MIN_EF_SEARCH,
+    Approximate,
+    Exact,
+    Strategy,
+    candidates,
+    goes_on,
+)
 
 # Of the ef_search in force.
 FACTORS = (0.5, 1, 1.25, 1.5, 2, 3)
@@ -107,13 +116,17 @@ async def _measure(
 ) -> Measured:
     recalls, times = [], []
     for search, truth in zip(searches, truths, strict=True):
-        iterative = search.filter is not None or goes_on(search.top_k)
-        rows, milliseconds = await _timed(connection, search, Approximate(ef_search, iterative=iterative))
+        rows, milliseconds = await _timed(connection, search, _walking(search, ef_search))
         recalls.append(truth.recall(rows))
         times.append(milliseconds)
         advance()
     margin = MARGIN * stdev(recalls) / len(recalls) ** 0.5 if len(recalls) > 1 else 1.0
     return Measured(ef_search, round(fmean(recalls), 6), round(margin, 6), round(median(times), 3))
+
+
+def _walking(search: Search, ef_search: int) -> Approximate:
+    codes, iterative = usable(search.index), search.filter is not None or goes_on(search.top_k)
+    return Approximate(ef_search, iterative, candidates(codes.number if codes else 0, ef_search, search.top_k))
 
 
 async def recall_in_force(connection: Connection, search: Search) -> float:

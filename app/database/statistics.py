@@ -14,8 +14,10 @@ from app.database.catalog import (
     range_indexes,
     text_search_configurations,
     vector_buckets,
+    vector_codes,
     vector_indexes,
 )
+from app.database.code_status import code_bytes
 from app.database.connection import Connection
 from app.database.index_status import estimated_vectors, pg_class, table_oid
 from app.database.statements import compiled
@@ -43,6 +45,7 @@ class TableStatistics(Struct, frozen=True):
     table_bytes: int
     graph_bytes: int
     other_index_bytes: int
+    code_bytes: int
     text_bytes: int
     """Of the tables of its texts, with their indexes."""
     invalid_indexes: int
@@ -93,6 +96,11 @@ def _tables() -> sa.Select[Any]:
         .where(hnsw_graphs.c.vector_index_id == vector_indexes.c.id, hnsw_graphs.c.state == "ready")
         .scalar_subquery()
     )
+    of_codes = (
+        sa.select(sa.func.sum(code_bytes()))
+        .where(vector_codes.c.vector_index_id == vector_indexes.c.id)
+        .scalar_subquery()
+    )
     of_texts = (
         sa.select(sa.func.sum(text_bytes()))
         .where(text_search_configurations.c.vector_index_id == vector_indexes.c.id)
@@ -108,6 +116,7 @@ def _tables() -> sa.Select[Any]:
         sa.func.pg_table_size(oid),
         of_indexes.c.graph_bytes,
         of_indexes.c.other_bytes,
+        of_codes,
         of_texts,
         of_indexes.c.invalid,
     )

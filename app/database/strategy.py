@@ -32,7 +32,7 @@ They meet where the square of the matches, unfiltered of all vectors, is 14 to 3
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from math import ceil, log2, sqrt
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -45,6 +45,8 @@ MAX_EF_SEARCH = 1_000
 MIN_EF_SEARCH = 40
 # With fewer matches, GIN is as fast as a range index that needs no look at the rows.
 MANY = 1_000
+# What is measured by its code takes a fraction of the time of a vector; finding a vector by its position takes longer.
+MEASURED_BY_CODE = 8
 # Times the candidates of a search without a filter: more of them cost time, and recall no longer grows.
 MOST_MORE = 1.75
 
@@ -59,6 +61,8 @@ class Approximate(Struct, frozen=True, tag=True):
     ef_search: int
     iterative: bool = False
     """Whether the walk goes on until it has found enough, past what is refused or was deleted."""
+    candidates: int = 0
+    """How many of the nearest by their codes are measured; 0 where all that have a code are."""
 
 
 Strategy: TypeAlias = Exact | Approximate
@@ -85,17 +89,20 @@ def filter_first_up_to(vectors: int, top_k: int, *, are_values_indexed: bool = F
     return round(sqrt(per_vector * vectors)) + 500
 
 
-def choose(
+def choose(  # noqa: PLR0913 - all that it depends on
     graphs: Sequence[Graph],
     matches: int | None,
     top_k: int,
     recall_target: float,
     *,
+    coded: int = 0,
     are_values_indexed: bool = False,
 ) -> Strategy:
-    """`matches` is None where nothing is filtered."""
-    vectors = sum(graph.vectors for graph in graphs)
-    if not graphs:
+    """`matches` is None where nothing is filtered; `coded` vectors have a code and are in no graph."""
+    if top_k > MAX_QUERY_PAGE:
+        coded = 0
+    vectors = coded + sum(graph.vectors for graph in graphs)
+    if not vectors:
         return Exact("no graph has been built: the index is small, or its graph is on the way")
     # A draft of twice the candidates finds about what a good graph does.
     wanted = ef_search(top_k, recall_target) * (2 if any(map(is_draft, graphs)) else 1)
@@ -103,12 +110,26 @@ def choose(
     if matches is None:
         if top_k > MAX_QUERY_PAGE and vectors <= line:
             return Exact(f"so many are wanted that up to {line} vectors are all measured")
-        return Approximate(min(MAX_EF_SEARCH, wanted), iterative=goes_on(top_k))
+        is_last = goes_on(top_k) or not graphs
+        return Approximate(min(MAX_EF_SEARCH, wanted), is_last, candidates(coded, wanted, top_k))
     if matches <= line:
         return Exact(f"the filter is first: at most {line} matches", many=matches >= MANY)
     # Of the candidates only those that match are of use, and recall falls with them.
-    more = min(MOST_MORE, max(1.0, vectors / matches))
-    return Approximate(round(min(MAX_EF_SEARCH, wanted * more)), iterative=True)
+    times = max(1.0, vectors / matches)
+    more = round(min(MAX_EF_SEARCH, wanted * min(MOST_MORE, times)))
+    return Approximate(more, iterative=True, candidates=candidates(coded, wanted, top_k, times))
+
+
+def candidates(coded: int, ef_search: int, top_k: int, times: float = 1.0) -> int:
+    """As many as a graph would be asked for, and ten for each that is wanted.
+
+    Where a filter refuses some of them, `times` as many or up to twice that, so that few texts of statements are made.
+    All are measured where that takes no longer.
+    """
+    if top_k > MAX_QUERY_PAGE:
+        return 0
+    wanted = max(ef_search, 10 * top_k) << ceil(log2(times))
+    return wanted if wanted * MEASURED_BY_CODE <= coded else 0
 
 
 def more_thorough(strategy: Approximate) -> Strategy:

@@ -17,7 +17,6 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.database import catalog, inverted_index, text_searches
 from app.database.build_failures import reason, retry_time
@@ -27,7 +26,8 @@ from app.database.catalog_cache import CatalogCache
 from app.database.connection import Connection
 from app.database.engine import Database
 from app.database.inverted_index import Document
-from app.database.statements import Statement, compiled, written
+from app.database.statements import compiled, written
+from app.database.writers import writers_of
 from app.envelope import Unopenable
 from app.errors import S3VectorsError
 from app.kms import record_cipher
@@ -107,9 +107,8 @@ class TextBackfill:
         rows = await connection.run(compiled(waiting.order_by(c.id)))
         if not rows:
             return []
-        ids = sa.literal(sorted({row.vector_index_id for row in rows}), ARRAY(sa.BigInteger))
-        of_rows = catalog.all_indexes().where(catalog.vector_indexes.c.id == sa.func.any(ids))
-        found = [catalog.index_of_row(row, self._region) for row in await connection.run(compiled(of_rows))]
+        of_rows = await connection.run(compiled(catalog.indexes_by_id({row.vector_index_id for row in rows})))
+        found = [catalog.index_of_row(row, self._region) for row in of_rows]
         searches = {search.id: (index, search) for index in found for search in index.text_searches}
         return [Due(*searches[row.id], row.built_up_to or "") for row in rows if row.id in searches]
 
@@ -134,8 +133,7 @@ class TextBackfill:
         return True
 
     async def _older_writers(self, connection: Connection, due: Due) -> bool:
-        writers = await connection.run(_WRITERS, {"table": f"vectors.index_{due.index.id}"})
-        now = {row.virtualtransaction for row in writers}
+        now = await writers_of(connection, due.index.id)
         self._awaited[due.search.id] = now & self._awaited.get(due.search.id, now)
         return bool(self._awaited[due.search.id])
 
@@ -157,14 +155,6 @@ _FOLD = written(
     SELECT text_search_configuration_id, sum(documents), sum(length) FROM folded GROUP BY text_search_configuration_id
     """,
     few=FEW_STATISTICS,
-)
-
-# Whoever writes to a table holds this lock from before its snapshot until its end.
-_WRITERS = Statement(
-    "SELECT virtualtransaction FROM pg_catalog.pg_locks WHERE mode = 'RowExclusiveLock' AND granted"
-    " AND relation = %(table)b::text::regclass AND pid <> pg_backend_pid()"
-    " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
-    {},
 )
 
 

@@ -121,9 +121,10 @@ def contents(statistics: Statistics) -> Iterator[Metric]:
     yield gauge("pgs3vectors_table_bytes", "Of the tables of vectors.", sum(t.table_bytes for t in tables))
     yield gauge("pgs3vectors_invalid_indexes", "Left by builds that broke off.", sum(t.invalid_indexes for t in tables))
     bytes_ = GaugeMetricFamily(
-        "pgs3vectors_index_bytes", "Of the indexes of those tables, and of those for texts.", labels=["kind"]
+        "pgs3vectors_index_bytes", "Of the indexes of those tables, and of tables of codes and texts.", labels=["kind"]
     )
     bytes_.add_metric(["graph"], sum(table.graph_bytes for table in tables))
+    bytes_.add_metric(["codes"], sum(table.code_bytes for table in tables))
     bytes_.add_metric(["text"], sum(table.text_bytes for table in tables))
     bytes_.add_metric(["other"], sum(table.other_index_bytes for table in tables))
     yield bytes_

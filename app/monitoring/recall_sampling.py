@@ -62,7 +62,7 @@ class RecallSampling(Collector):
             rows = await connection.run(compiled(catalog.all_indexes()))
             indexes = [catalog.index_of_row(row, self._settings.region) for row in rows]
             self._forget_all_but({index.arn for index in indexes})
-            for index in self._due([index for index in indexes if index.graphs]):
+            for index in self._due([index for index in indexes if index.graphs or index.codes]):
                 await self._sample(connection, index)
                 if time.monotonic() >= end:
                     break

@@ -95,7 +95,7 @@ async def _page(data: QueryVectorsInput, caller: Caller, server: Server, search:
     if search.filter is not None:
         server.range_use.note(search.index.id, range_keys(search.filter))
     if isinstance(search, Search) and search.top_k <= MAX_QUERY_PAGE:
-        async with server.database.connection(heavy=not search.index.graphs) as connection:
+        async with server.database.connection(heavy=not (search.index.graphs or search.index.codes)) as connection:
             return Page(await nearest(connection, search, server.selectivity))
     async with server.database.connection(heavy=True) as connection:
         return await first_page(connection, search, caller.principal.user_id, server.selectivity)

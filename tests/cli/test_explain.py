@@ -36,6 +36,7 @@ def test_a_search_through_graphs_is_explained(indexes: Indexes) -> None:
         "estimated_matches": None,
         "graphs": 2,
         "tail": 100,
+        "coded": 0,
     }
     assert sql.count("<=>") == GRAPHS
     assert "%(" not in sql

@@ -69,6 +69,7 @@ def test_a_named_index_is_counted_and_shows_its_parts(indexes: Indexes) -> None:
         "ef_construction": [400],
         "recall_target": 0.98,
         "has_own_recall_target": False,
+        "codes": [],
         "range_indexes": [],
         "text_searches": [],
     }

@@ -9,11 +9,12 @@ import pytest
 from pgvector import Vector
 
 from app.database import graph_catalog, graph_growth
+from app.database.advisory_locks import has_lock
 from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.engine import Database
 from app.database.generation import Generations
-from app.database.graph_building import GraphBuilding, build, builder_connection, has_lock, survey, take
+from app.database.graph_building import LOCK, GraphBuilding, build, builder_connection, survey, take
 from app.database.graph_growth import Absorb, Build, Forget
 from app.database.graphs import FINAL_EF_CONSTRUCTION
 from app.database.nearest import Search, nearest
@@ -210,12 +211,12 @@ async def test_a_graph_that_somebody_dropped_is_missed(
 
 
 async def test_one_builder_works_at_a_time(database: Database, builder: Connection) -> None:
-    assert await has_lock(builder)
+    assert await has_lock(builder, LOCK)
     async with await builder_connection(database.url) as other:
-        assert not await has_lock(other)
+        assert not await has_lock(other, LOCK)
         await builder.close()
         async with asyncio.timeout(10):
-            while not await has_lock(other):  # noqa: ASYNC110 - until PostgreSQL has noticed
+            while not await has_lock(other, LOCK):  # noqa: ASYNC110 - until PostgreSQL has noticed
                 await asyncio.sleep(0.01)
 
 

@@ -5,6 +5,8 @@ import pytest
 from app.database.catalog import Graph
 from app.database.graph_growth import (
     ABSORBED_PER_SECOND,
+    MAX_CODED,
+    MIN_CODED_DIMENSION,
     Absorb,
     Build,
     Forget,
@@ -31,32 +33,36 @@ def graphs(*sizes: int, first: int = 0, ef_construction: int = FINAL) -> dict[st
 
 
 def surveyed(tail: int, rate: float, **more: Any) -> Survey:
-    known: dict[str, Any] = {"graphs": (), "alive": (), "end": 0} | more
+    known: dict[str, Any] = {"dimension": DIMENSION, "graphs": (), "alive": (), "end": 0} | more
     known["end"] += tail
-    return Survey(dimension=DIMENSION, tail=tail, written_per_second=rate, **known)
+    return Survey(tail=tail, written_per_second=rate, **known)
 
 
 CASES: list[tuple[str, Survey, Step]] = [
     ("a small index needs no graph", surveyed(FEW, 0), None),
     ("a large one gets its first graph", surveyed(FEW + 1, 0), Build(0, FEW + 1, FINAL)),
-    ("in haste while it is written to", surveyed(FEW + 1, 500), Build(0, FEW + 1, DRAFT)),
-    ("and before anybody knows", surveyed(FEW + 1, NEVER), Build(0, FEW + 1, DRAFT)),
+    ("in haste while it is written to", surveyed(FEW + 1, 100), Build(0, FEW + 1, DRAFT)),
+    ("codes do while it grows faster", surveyed(MAX_CODED, 500), None),
+    ("and before anybody knows", surveyed(MAX_CODED, NEVER), None),
+    ("until there are too many", surveyed(MAX_CODED + 1, 500), Build(0, MAX_CODED + 1, DRAFT)),
+    ("without codes it is built at once", surveyed(20_001, 500, dimension=MIN_CODED_DIMENSION - 1),
+     Build(0, 20_001, DRAFT)),
     ("nothing is left to do", surveyed(0, 0, **graphs(50_000)), None),
     ("a short tail is absorbed", surveyed(10, 0, **graphs(50_000)), Absorb()),
     ("also under light writes", surveyed(10, ABSORBED_PER_SECOND, **graphs(50_000)), Absorb()),
     ("but not while it grows faster", surveyed(10, ABSORBED_PER_SECOND + 1, **graphs(50_000)), None),
     (
         "a long tail gets a graph of its own behind a much larger one",
-        surveyed(20_000, 500, **graphs(1_000_000)),
+        surveyed(20_000, 100, **graphs(1_000_000)),
         Build(1_000_000, 1_020_000, DRAFT),
     ),
     (
         "or one together with a graph of its size",
-        surveyed(20_000, 500, **graphs(1_000_000, 40_000)),
+        surveyed(20_000, 100, **graphs(1_000_000, 40_000)),
         Build(1_000_000, 1_060_000, DRAFT),
     ),
-    ("or with all", surveyed(20_000, 500, **graphs(100_000, 40_000)), Build(0, 160_000, DRAFT)),
-    ("a graph of replaced vectors goes with it", surveyed(20_000, 500, **graphs(1_000_000) | {"alive": (100_000,)}),
+    ("or with all", surveyed(20_000, 100, **graphs(100_000, 40_000)), Build(0, 160_000, DRAFT)),
+    ("a graph of replaced vectors goes with it", surveyed(20_000, 100, **graphs(1_000_000) | {"alive": (100_000,)}),
      Build(0, 1_020_000, DRAFT)),
     ("what was built in haste is built well at rest", surveyed(0, 0, **graphs(50_000, ef_construction=DRAFT)),
      Build(0, 50_000, FINAL)),

@@ -110,6 +110,31 @@ def test_of_many_pages_all_are_measured_sooner(
     assert (chosen if isinstance(chosen, Approximate) else None) == expected
 
 
+@pytest.mark.parametrize(
+    ("graphs", "coded", "matches", "top_k", "expected"),
+    [
+        ((), 60_000, None, 10, Approximate(160, True, 160)),
+        ((), 60_000, None, 100, Approximate(254, True, 1_000)),
+        ((GOOD,), 60_000, None, 10, Approximate(160, False, 160)),
+        ((DRAFT,), 60_000, None, 10, Approximate(320, False, 320)),
+        ((GOOD,), 1_279, None, 10, Approximate(160, False, 0)),
+        ((), 60_000, 60_000, 10, Approximate(160, True, 160)),
+        ((), 60_000, 30_000, 10, Approximate(280, True, 320)),
+        ((), 60_000, 20_000, 10, Approximate(280, True, 640)),
+        ((), 60_000, 7_500, 100, Approximate(444, True, 0)),
+        ((), 60_000, 5_000, 10, None),
+        ((), 60_000, None, 101, None),
+        ((GOOD,), 60_000, None, 101, Approximate(254, False, 0)),
+    ],
+)
+def test_codes_choose_what_is_worth_being_measured(
+    graphs: tuple[Graph, ...], coded: int, matches: int | None, top_k: int, expected: Approximate | None
+) -> None:
+    """None is exact; where all that have a code are measured, none is chosen."""
+    chosen = choose(graphs, matches, top_k, 0.98, coded=coded)
+    assert (chosen if isinstance(chosen, Approximate) else None) == expected
+
+
 def test_what_comes_short_is_searched_further_in_the_graph_and_then_exactly() -> None:
     unfiltered = choose((GOOD,), None, 10, 0.98)
     assert unfiltered == Approximate(160)

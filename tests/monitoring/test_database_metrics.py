@@ -5,6 +5,8 @@ import pytest
 
 from app.database import deletion, text_backfill, text_searches
 from app.database.catalog import Index
+from app.database.code_growth import Begin
+from app.database.coding import coder_connection, take
 from app.database.deletion import Deletion
 from app.database.engine import Database
 from app.database.graph_building import build, builder_connection
@@ -139,6 +141,16 @@ async def test_tables_of_texts_are_measured_until_they_are_dropped(
     assert (await read(database))("index_bytes", kind="text") == 0
 
 
+async def test_codes_are_measured(library: Library, database: Database, rows: Rows) -> None:
+    index = await library.create_index(128)
+    await store(database, index, clustered(300, 128))
+    assert (await read(database))("index_bytes", kind="codes") == 0
+    async with await coder_connection(database.url) as coder:
+        await take(coder, index, Begin(0, 301))
+    [(size,)] = rows(f"SELECT pg_total_relation_size('vectors.codes_{index.id}_1')")
+    assert (await read(database))("index_bytes", kind="codes") == float(str(size)) > 0
+
+
 async def test_dead_rows_are_told_until_they_are_vacuumed(library: Library, database: Database) -> None:
     index = await library.create_index(8)
     await store(database, index, clustered(300, 8))
@@ -176,7 +188,7 @@ async def test_what_cannot_be_read_stays_as_it_was(library: Library, database: D
 
 
 def table(table_id: int, rows_scanned: int, rows_fetched: int) -> TableStatistics:
-    return TableStatistics(table_id, "0", "b", "i", False, 0, 0, 0, rows_scanned, rows_fetched, 0, 0, 0, 0, 0)
+    return TableStatistics(table_id, "0", "b", "i", False, 0, 0, 0, rows_scanned, rows_fetched, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

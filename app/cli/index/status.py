@@ -11,7 +11,9 @@ from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount, account_of
 from app.cli.named_index import index_named, short_name
 from app.cli.output import Json, Row, say, show, show_one, write_json
-from app.database.graph_building import is_locked
+from app.database.advisory_locks import is_locked
+from app.database.code_status import CodesStatus
+from app.database.graph_building import LOCK
 from app.database.graph_growth import exact_vectors
 from app.database.index_status import (
     GraphStatus,
@@ -29,7 +31,8 @@ Name = Annotated[str | None, Parameter(name="--index", help="As bucket/index; wi
 async def status(name: Name = None, *, account: OfAccount = None, json: Json = False) -> None:
     """Show what indexes hold, and how their graphs and range indexes stand.
 
-    The tail are the vectors that no graph holds yet; searches measure them exactly.
+    The tail are the vectors that no graph holds yet: searches measure those that have no code, and of the others those
+    that are nearest by their codes.
     """
     async with opened_catalog() as catalog:
         async with catalog.database.transaction() as transaction:
@@ -39,7 +42,7 @@ async def status(name: Name = None, *, account: OfAccount = None, json: Json = F
             indexes = await indexes_of(connection, home) if named is None else [named]
             statuses = await status_of(connection, indexes, exactly=named is not None)
             report = Report(
-                catalog.settings.recall_target, is_built=await is_locked(connection), is_counted=bool(named)
+                catalog.settings.recall_target, is_built=await is_locked(connection, LOCK), is_counted=bool(named)
             )
     if json:
         documents = [report.document(status) for status in statuses]
@@ -50,6 +53,7 @@ async def status(name: Name = None, *, account: OfAccount = None, json: Json = F
         [status] = statuses
         show_one(report.row(status), json=False)
         show_parts("Graphs", [report.graph_row(graph) for graph in status.graphs])
+        show_parts("Codes", [codes_row(codes) for codes in status.codes])
         show_parts("Range indexes", [report.range_row(range_index) for range_index in status.range_indexes])
         show_parts("Text searches", [report.text_row(search) for search in status.text_searches])
 
@@ -88,6 +92,7 @@ class Report(msgspec.Struct, frozen=True):
             "recall_target": self.default_target if own is None else own,
             "has_own_recall_target": own is not None,
             "graphs": status.graphs,
+            "codes": status.codes,
             "range_indexes": status.range_indexes,
             "text_searches": status.text_searches,
         }
@@ -169,6 +174,18 @@ def making(progress: Progress) -> str:
         return f": waits for the transaction of {whom} that began {moment(locker.transaction_start)}"
     phase = progress.phase.removeprefix("building index: ")
     return f": {phase}" if progress.per_cent is None else f" {progress.per_cent} %: {phase}"
+
+
+def codes_row(codes: CodesStatus) -> Row:
+    replaced = codes.state == "retired"
+    return {
+        "positions": f"{codes.first_position} to {codes.end_position - 1}",
+        "codes": codes.codes,
+        "planes": codes.planes,
+        "size": size(codes.bytes),
+        "begun": moment(codes.creation_time),
+        "state": "replaced: dropped when no search can know them any more" if replaced else codes.state,
+    }
 
 
 def ef_constructions(status: IndexStatus) -> list[int]:

@@ -90,8 +90,9 @@ def remarks(report: Report) -> list[str]:
         )
     if report.tail * LONG_TAIL > report.vectors:
         said.append(
-            f"{report.tail} of {report.vectors} vectors are in no graph yet and are searched exactly, with a recall of"
-            " 1 and at a price that grows with them: measure again when pgs3vectors index status shows a short tail."
+            f"{report.tail} of {report.vectors} vectors are in no graph yet and are all looked at, themselves or by"
+            " their codes, at a price that grows with them: measure again when pgs3vectors index status shows a short"
+            " tail."
         )
     if any(map(is_draft, report.search.index.graphs)):
         said.append("Graphs are built better when no more vectors come: measure again then.")

@@ -15,8 +15,9 @@ from app.cli.transfer.files import USUAL_COLUMNS, ColumnOptions
 from app.cli.transfer.graphs import completed
 from app.cli.transfer.loading import ALL_OR_NOTHING, MOST_FAULTS, Loaded, LoadOptions
 from app.cli.transfer.target import AS_IT_IS, IndexOptions, arn_named, home_of, short
+from app.database.advisory_locks import is_locked
 from app.database.catalog import Index
-from app.database.graph_building import is_locked
+from app.database.graph_building import LOCK
 from app.database.index_status import IndexStatus, status_of
 from app.interchange.remote_name import RemoteName, remote_name
 
@@ -82,7 +83,7 @@ def refuse_vain_options(
 async def outcome(catalog: Catalog, index: Index, loaded: Loaded, *, wait: bool) -> dict[str, Any]:
     status = await status_behind(catalog, index, wait=wait)
     async with catalog.database.connection() as connection:
-        is_built = await is_locked(connection)
+        is_built = await is_locked(connection, LOCK)
     return {
         "index": short(index.arn),
         "rows": loaded.rows,

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import psycopg
 from alembic.script import ScriptDirectory
 
+from app.database.advisory_locks import IS_LOCKED
 from app.database.diagnosis.finding import Finding
 from app.database.diagnosis.server import rows
-from app.database.graph_building import IS_LOCKED, LOCK
+from app.database.graph_building import LOCK
 from app.database.migrations import configuration
 
 WAITING_DELETION = "10 minutes"

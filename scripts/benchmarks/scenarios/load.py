@@ -14,17 +14,18 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from scripts.benchmarks.ground_truth import TIE
+from scripts.benchmarks.ground_truth import TIE, ground_truth, score
 from scripts.benchmarks.measuring import percentile
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.sizes import report_sizes
-from scripts.benchmarks.targets import LOADED_PER_SECOND, LOADING_TO_IDLE, NONE_AT_ALL
+from scripts.benchmarks.targets import LOADED_PER_SECOND, LOADING_TO_IDLE, NONE_AT_ALL, RECALL_AT_10
 from scripts.benchmarks.vector_index import LOADING_CLIENTS, QueryOutput, VectorIndex
 from scripts.testbed.api import Body
 from scripts.testbed.progress import Step
 from scripts.testbed.side_by_side import Job, side_by_side
 
 TOP_K = 10
+RECALL_SECONDS = 6
 NEIGHBOURS = 5  # of a vector itself, since others may be equal to it
 
 
@@ -70,6 +71,7 @@ def load(run: Run) -> None:
     run.figure(
         "acknowledged, but not read or found at once", loading.missed, "vectors", NONE_AT_ALL, note=loading.checks
     )
+    _report_recall(run, index)
     _report_build(run, index, max(ended))
     _report_searches(run, index, loading.searches)
     run.index = index
@@ -148,6 +150,26 @@ class _Loading:
         vectors = msgspec.json.decode(answer, type=QueryOutput).vectors
         near = [vector.key for vector in vectors if abs(vector.distance) <= TIE]
         return self._index.dataset.keys[batch.sampled] in near or len(near) == NEIGHBOURS
+
+
+def _report_recall(run: Run, index: VectorIndex) -> None:
+    """As long as most is in no graph: a server believes that writing is over some ten seconds after it is."""
+    truth = ground_truth(index.dataset, TOP_K)
+    scored = score(truth, run.each_once(index, index.queries(TOP_K), RECALL_SECONDS).found)
+    [(vectors, coded)] = run.connection.execute(_IN_NO_GRAPH, {"table": index.table}).fetchall()
+    note = f"{scored.answers} queries; {vectors:,} vectors in no graph, {coded:,} of them by their codes"
+    run.figure("recall@10 as soon as it is over", scored.recall, "", RECALL_AT_10, note=note)
+
+
+_IN_NO_GRAPH = """
+WITH indexed AS (SELECT split_part(%(table)s, '_', 2)::bigint AS id),
+graphs AS (SELECT coalesce(max(end_position), 0) AS their_end FROM s3_vectors.hnsw_graphs, indexed
+    WHERE vector_index_id = id AND state = 'ready')
+SELECT pg_sequence_last_value((%(table)s || '_position_seq')::regclass) + 1 - greatest(their_end, 1),
+    coalesce((SELECT end_position - greatest(first_position, their_end, 1) FROM s3_vectors.vector_codes, indexed
+        WHERE vector_index_id = id AND state = 'ready'), 0)
+FROM graphs
+"""
 
 
 def _report_build(run: Run, index: VectorIndex, loaded: float) -> None:
