@@ -49,7 +49,7 @@ def test_a_line_says_what_was_asked_and_how_it_was_searched(lines: list[Any]) ->
             "ms": 1500.0,
             "request_ms": 2000,
             "backend_pid": 4711,
-            "strategies": [{"type": "Approximate", "ef_search": 160, "iterative": False}],
+            "strategies": [{"type": "Approximate", "ef_search": 160, "iterative": False, "candidates": 0}],
             "estimated_matches": 42,
             "sql": "SELECT key FROM vectors.index_1 WHERE metadata @> $1 ORDER BY embedding <-> $2 LIMIT 10",
             "parameters": {"$1": '{"year": 1979}', "$2": "4 numbers"},

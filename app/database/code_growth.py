@@ -5,7 +5,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from app.database.catalog import Codes
-from app.database.graph_growth import MIN_CODED_DIMENSION, exact_vectors
+from app.database.graph_growth import exact_vectors
 
 # Thresholds are taken anew when there are so many times as many codes.
 GROWN = 4
@@ -44,8 +44,6 @@ Step: TypeAlias = Begin | Add | Retire | None
 
 def next_step(dimension: int, codes: Codes | None, tail: Tail) -> Step:
     few = exact_vectors(dimension)
-    if dimension < MIN_CODED_DIMENSION:
-        return None
     if codes is None:
         return Begin(tail.first, tail.end) if tail.vectors > few else None
     if tail.vectors <= few // 2:

@@ -24,6 +24,7 @@ from app.database.catalog import Index
 from app.database.code_growth import Add, Begin, Retire, Step, Tail, next_step
 from app.database.codes import Thresholds, planes_of, sampled, thresholds_of
 from app.database.connection import Connection
+from app.database.graph_growth import MIN_CODED_DIMENSION
 from app.database.graphs import count_vectors, end_of
 from app.database.statements import compiled
 from app.database.writers import writers_of
@@ -116,6 +117,9 @@ class Coding:
             await take(connection, index, step)
         except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation):  # deleted meanwhile
             return False
+        except psycopg.errors.LockNotAvailable:  # somebody has the table for himself
+            self._postponed[index.id] = time.monotonic() + POSTPONED_SECONDS
+            return False
         except psycopg.Error as error:
             if connection.closed:
                 raise
@@ -128,6 +132,8 @@ class Coding:
         return step is not None
 
     async def _step(self, connection: Connection, index: Index, end: int) -> Step:
+        if index.dimension < MIN_CODED_DIMENSION:
+            return None
         step = next_step(index.dimension, index.codes, await self._tail(connection, index, end))
         if isinstance(step, Begin):  # so much work is not done for an estimate
             step = next_step(index.dimension, index.codes, await self._count(connection, index, end))

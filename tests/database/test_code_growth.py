@@ -2,7 +2,7 @@ import pytest
 
 from app.database.catalog import Codes
 from app.database.code_growth import Add, Begin, Retire, Step, Tail, next_step
-from app.database.graph_growth import MIN_CODED_DIMENSION, exact_vectors
+from app.database.graph_growth import exact_vectors
 
 DIMENSION = 384
 FEW = exact_vectors(DIMENSION)
@@ -41,11 +41,6 @@ CASES: list[tuple[str, Codes | None, Tail, Step]] = [
 @pytest.mark.parametrize(("known", "found", "step"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_codes_need_next(known: Codes | None, found: Tail, step: Step) -> None:
     assert next_step(DIMENSION, known, found) == step
-
-
-def test_vectors_of_few_dimensions_are_measured() -> None:
-    assert next_step(MIN_CODED_DIMENSION - 1, None, tail(1_000_000)) is None
-    assert next_step(MIN_CODED_DIMENSION, None, tail(1_000_000)) == Begin(0, 1_000_000)
 
 
 def test_a_growing_tail_is_coded_a_few_times_at_most() -> None:

@@ -15,6 +15,7 @@ from app.database.coding import LOCK, Coding, coder_connection, take
 from app.database.connection import Connection
 from app.database.deletion import Deletion
 from app.database.engine import Database
+from app.database.graph_growth import MIN_CODED_DIMENSION
 from app.database.nearest import Search, nearest
 from app.database.selectivity import Selectivity
 from app.database.vector_table import StoredVector, delete, upsert
@@ -84,6 +85,35 @@ async def test_a_long_tail_gets_codes_and_what_comes_is_added(
     assert await round_() == 1
     assert codes(rows) == [("ready", 0, 501, 500)]
     assert await finds_each(library, database, index, range(0, 500, 9))
+
+
+async def test_vectors_of_few_dimensions_are_not_even_counted(
+    library: Library, database: Database, round_: Callable[[], Awaitable[int]], rows: Rows
+) -> None:
+    index = await library.create_index(MIN_CODED_DIMENSION - 1, name="small")
+    stored = [StoredVector(f"k{i}", Vector(VECTORS[i][:-1]), "{}", "{}") for i in range(300)]
+    async with database.connection() as connection:
+        await upsert(connection, index, stored)
+    async with await psycopg.AsyncConnection.connect(database.url) as other:
+        await other.execute(f"LOCK vectors.index_{index.id}".encode())
+        assert await round_() == 0
+    assert codes(rows) == []
+
+
+async def test_a_table_that_somebody_has_for_himself_is_looked_at_later(
+    database: Database,
+    index: Index,
+    round_: Callable[[], Awaitable[int]],
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coding, "POSTPONED_SECONDS", 0)
+    await put(database, index, range(300))
+    async with await psycopg.AsyncConnection.connect(database.url) as other:
+        await other.execute(f"LOCK vectors.index_{index.id}".encode())
+        assert await round_() == 0
+    assert await round_() == 1
+    assert codes(rows) == [("ready", 0, 301, 300)]
 
 
 async def test_codes_retire_behind_a_graph(
