@@ -86,7 +86,7 @@ async def drop_forgotten(connection: Connection) -> None:
                 await connection.run(compiled(sa.delete(vector_codes).where(_C.id == row.id)))
 
 
-async def recover(connection: Connection) -> None:
-    """Before the first codes of a coder: people may have dropped a table, and must not have searches fail for it."""
+async def forget_lost(connection: Connection) -> None:
+    """People may drop a table, and must not have searches fail for it."""
     table = sa.func.to_regclass(sa.func.format("vectors.codes_%s_%s", _C.vector_index_id, _C.id))
     await connection.run(compiled(sa.delete(vector_codes).where(table.is_(None))))

@@ -29,6 +29,7 @@ class Begin(Struct, frozen=True, tag=True):
 
     first: int
     end: int
+    vectors: int
 
 
 class Add(Struct, frozen=True, tag=True):
@@ -45,11 +46,11 @@ Step: TypeAlias = Begin | Add | Retire | None
 def next_step(dimension: int, codes: Codes | None, tail: Tail) -> Step:
     few = exact_vectors(dimension)
     if codes is None:
-        return Begin(tail.first, tail.end) if tail.vectors > few else None
+        return Begin(tail.first, tail.end, tail.vectors) if tail.vectors > few else None
     if tail.vectors <= few // 2:
         return Retire()
     if codes.first < tail.first or _is_outgrown(codes, few) or codes.number > WORN * tail.vectors:
-        return Begin(tail.first, tail.end)
+        return Begin(tail.first, tail.end, tail.vectors)
     return Add(tail.end) if tail.end - codes.end > few // ADDED_FROM else None
 
 

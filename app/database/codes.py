@@ -112,12 +112,12 @@ def add_codes(index: Index, codes_id: int, thresholds: Sequence[Vector], positio
     return Statement(statement.text, statement.values | planes)
 
 
-def sampled(index: Index, positions: Positions, step: int) -> Statement:
-    """Vectors at every so many positions, for `thresholds_of`."""
+def sampled(index: Index, positions: Positions, share: int) -> Statement:
+    """One of so many vectors, for `thresholds_of`: by chance, since positions may be regular, or mostly empty."""
     table = table_of(index)
     operand = _quantized(table.c.embedding, index.distance_metric).label("vector")
-    every = table.c.position % sa.literal_column(str(step)) == sa.literal_column("0")
-    return compiled(sa.select(operand).where(_held(index, positions), every))
+    chosen = sa.func.hashint8(table.c.position) % sa.literal_column(str(share)) == sa.literal_column("0")
+    return compiled(sa.select(operand).where(_held(index, positions), chosen))
 
 
 class Coded(Struct, frozen=True):

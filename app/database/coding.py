@@ -22,7 +22,7 @@ from app.database.advisory_locks import has_lock
 from app.database.build_failures import reason
 from app.database.catalog import Index
 from app.database.code_growth import Add, Begin, Retire, Step, Tail, next_step
-from app.database.codes import Thresholds, planes_of, sampled, thresholds_of
+from app.database.codes import planes_of, sampled, thresholds_of
 from app.database.connection import Connection
 from app.database.graph_growth import MIN_CODED_DIMENSION
 from app.database.graphs import count_vectors, end_of
@@ -80,7 +80,6 @@ class Coding:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _code(self, connection: Connection) -> None:
-        await code_catalog.recover(connection)
         while True:
             started = time.monotonic()
             steps = await self.round(connection)
@@ -90,6 +89,7 @@ class Coding:
 
     async def round(self, connection: Connection) -> int:
         """One look at every index that has been written to or has codes; how many steps were taken."""
+        await code_catalog.forget_lost(connection)
         positions = await graph_catalog.last_positions(connection)
         self._forget_all_but(set(positions))
         now, steps = time.monotonic(), 0
@@ -170,10 +170,8 @@ async def take(connection: Connection, index: Index, step: Step) -> None:
     match step:
         case None:
             pass
-        case Begin(first, end):
-            thresholds = await _thresholds(connection, index, first, end)
-            number = await code_catalog.begin(connection, index, (first, end), thresholds)
-            log.info("codes_begun", index=str(index.arn), positions=f"{first}-{end}", codes=number)
+        case Begin():
+            await begin(connection, index, step)
         case Add(end):
             assert index.codes is not None  # noqa: S101 - what there is none of is not added to
             await code_catalog.add(connection, index, index.codes, end)
@@ -184,8 +182,13 @@ async def take(connection: Connection, index: Index, step: Step) -> None:
             assert_never(unknown)
 
 
-async def _thresholds(connection: Connection, index: Index, first: int, end: int) -> Thresholds:
-    step = max(1, (end - first) // SAMPLE)
-    rows = await connection.run(sampled(index, (first, end), step), prepare=False)
-    vectors = np.array([row.vector.to_numpy() for row in rows])
-    return await asyncio.to_thread(thresholds_of, vectors, planes_of(index.dimension, index.distance_metric))
+async def begin(connection: Connection, index: Index, step: Begin) -> None:
+    """Nothing, where all have been deleted meanwhile or are too large for a code."""
+    positions, planes = (step.first, step.end), planes_of(index.dimension, index.distance_metric)
+    sample = await connection.run(sampled(index, positions, max(1, step.vectors // SAMPLE)), prepare=False)
+    if not sample:
+        return
+    vectors = np.array([row.vector.to_numpy() for row in sample])
+    thresholds = await asyncio.to_thread(thresholds_of, vectors, planes)
+    number = await code_catalog.begin(connection, index, positions, thresholds)
+    log.info("codes_begun", index=str(index.arn), positions=f"{step.first}-{step.end}", codes=number)

@@ -17,7 +17,7 @@ async def make(library: Library) -> None:
     await store(library, movies, VECTORS)
     async with await coder_connection(library.database.url) as coder:
         for end in (1_001, 1_901):
-            await take(coder, movies, Begin(0, end))
+            await take(coder, movies, Begin(0, end, end))
 
 
 @pytest.fixture(scope="module")

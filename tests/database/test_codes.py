@@ -29,7 +29,7 @@ CANDIDATES = Approximate(40, iterative=True, candidates=100)
 async def code(library: Library, index: Index, first: int, end: int) -> Index:
     """The index, the vectors of these positions being those that have codes."""
     async with await coder_connection(library.database.url) as connection:
-        await take(connection, index, Begin(first, end))
+        await take(connection, index, Begin(first, end, end))
     return await library.find_index(index.arn)
 
 
@@ -148,7 +148,7 @@ async def test_the_newest_of_vectors_that_are_put_again_and_again_is_found(
     for _ in range(40):
         await store(database, index, vectors[:10])
     async with await coder_connection(database.url) as connection:
-        await take(connection, index, Begin(0, 20))
+        await take(connection, index, Begin(0, 20, 20))
         for position in range(40, 441, 100):
             index = await library.find_index(index.arn)
             await take(connection, index, Add(position))

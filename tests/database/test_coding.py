@@ -226,19 +226,45 @@ async def test_codes_of_an_index_that_is_being_dropped_are_not_made(
     assert rows("UPDATE s3_vectors.vector_indexes SET deletion_time = now() RETURNING 1") == [(1,)]
     await Deletion(database).drop_deleted()
     with pytest.raises(psycopg.Error):
-        await take(coder, index, Begin(0, 301))
+        await take(coder, index, Begin(0, 301, 301))
     assert tables(rows) == codes(rows) == []
 
 
 async def test_a_table_that_people_have_dropped_is_forgotten(
-    library: Library, database: Database, index: Index, coder: Connection, rows: Rows
+    library: Library,
+    database: Database,
+    index: Index,
+    coder: Connection,
+    round_: Callable[[], Awaitable[int]],
+    rows: Rows,
+) -> None:
+    await put(database, index, range(80))
+    await take(coder, index, Begin(0, 81, 80))
+    await coder.execute(f"DROP TABLE vectors.codes_{index.id}_1".encode())
+    await round_()
+    assert codes(rows) == []
+    assert await finds_each(library, database, index, range(0, 80, 20))
+
+
+async def test_positions_may_be_regular_and_mostly_empty(
+    database: Database, index: Index, round_: Callable[[], Awaitable[int]], rows: Rows
 ) -> None:
     await put(database, index, range(300))
-    await take(coder, index, Begin(0, 301))
-    await coder.execute(f"DROP TABLE vectors.codes_{index.id}_1".encode())
-    await code_catalog.recover(coder)
+    spread = f"UPDATE vectors.index_{index.id} SET position = 1 - 1000 * (1 - position) RETURNING 1"
+    assert len(rows(spread)) == 300
+    assert rows(f"SELECT setval('vectors.index_{index.id}_position_seq', 300000)") == [(300_000,)]
+    assert await round_() == 1
+    assert codes(rows) == [("ready", 0, 300_001, 300)]
+
+
+async def test_there_may_be_nothing_left_to_code(
+    database: Database, index: Index, coder: Connection, rows: Rows
+) -> None:
+    await put(database, index, range(300))
+    async with database.connection() as connection:
+        await delete(connection, index, [f"k{i:04}" for i in range(300)])
+    await take(coder, index, Begin(0, 301, 300))
     assert codes(rows) == []
-    assert await finds_each(library, database, index, range(0, 300, 50))
 
 
 async def test_what_fails_is_left_alone_for_a_while_and_leaves_searches_right(

@@ -146,7 +146,7 @@ async def test_codes_are_measured(library: Library, database: Database, rows: Ro
     await store(database, index, clustered(300, 128))
     assert (await read(database))("index_bytes", kind="codes") == 0
     async with await coder_connection(database.url) as coder:
-        await take(coder, index, Begin(0, 301))
+        await take(coder, index, Begin(0, 301, 301))
     [(size,)] = rows(f"SELECT pg_total_relation_size('vectors.codes_{index.id}_1')")
     assert (await read(database))("index_bytes", kind="codes") == float(str(size)) > 0
 

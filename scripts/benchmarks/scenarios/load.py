@@ -156,19 +156,21 @@ def _report_recall(run: Run, index: VectorIndex) -> None:
     """As long as most is in no graph: a server believes that writing is over some ten seconds after it is."""
     truth = ground_truth(index.dataset, TOP_K)
     scored = score(truth, run.each_once(index, index.queries(TOP_K), RECALL_SECONDS).found)
-    [(vectors, coded)] = run.connection.execute(_IN_NO_GRAPH, {"table": index.table}).fetchall()
+    index_id = index.table.rpartition("_")[2]
+    [(vectors, coded)] = run.connection.execute(_IN_NO_GRAPH, {"id": index_id, "table": index.table}).fetchall()
     note = f"{scored.answers} queries; {vectors:,} vectors in no graph, {coded:,} of them by their codes"
     run.figure("recall@10 as soon as it is over", scored.recall, "", RECALL_AT_10, note=note)
 
 
 _IN_NO_GRAPH = """
-WITH indexed AS (SELECT split_part(%(table)s, '_', 2)::bigint AS id),
-graphs AS (SELECT coalesce(max(end_position), 0) AS their_end FROM s3_vectors.hnsw_graphs, indexed
-    WHERE vector_index_id = id AND state = 'ready')
-SELECT pg_sequence_last_value((%(table)s || '_position_seq')::regclass) + 1 - greatest(their_end, 1),
-    coalesce((SELECT end_position - greatest(first_position, their_end, 1) FROM s3_vectors.vector_codes, indexed
-        WHERE vector_index_id = id AND state = 'ready'), 0)
-FROM graphs
+WITH tail AS (
+    SELECT coalesce(max(end_position), 1) AS first FROM s3_vectors.hnsw_graphs
+    WHERE vector_index_id = %(id)s AND state = 'ready'
+)
+SELECT pg_sequence_last_value(format('%%s_position_seq', %(table)s::text)::regclass) + 1 - first,
+    coalesce((SELECT end_position - greatest(first_position, first) FROM s3_vectors.vector_codes
+        WHERE vector_index_id = %(id)s AND state = 'ready'), 0)
+FROM tail
 """
 
 
