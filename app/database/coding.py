@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 INTERVAL_SECONDS = 0.5
 LOOKING_SHARE = 10
-COUNTED_SECONDS = 5
+COUNTED_SECONDS, SETTLED_SECONDS = 5, 60
 SAMPLE = 1_000
 # Of an index whose writers take longer, the codes wait: others have some too.
 WRITERS_SECONDS, WRITERS_POLL_SECONDS, POSTPONED_SECONDS = 1, 0.05, 5
@@ -51,8 +51,9 @@ class Counted(Struct, frozen=True):
     moment: float
 
     def grown_to(self, first: int, end: int) -> Tail | None:
-        """None where it must be counted again."""
-        if first != self.tail.first or (end > self.tail.end and time.monotonic() > self.moment + COUNTED_SECONDS):
+        """None where it must be counted again: deletions show no other way."""
+        seconds = COUNTED_SECONDS if end > self.tail.end else SETTLED_SECONDS
+        if first != self.tail.first or time.monotonic() > self.moment + seconds:
             return None
         return Tail(first, end, self.tail.vectors + end - self.tail.end)
 
@@ -114,7 +115,7 @@ class Coding:
             if isinstance(step, Begin | Add) and not await older_writers_have_ended(connection, index):
                 self._postponed[index.id] = time.monotonic() + POSTPONED_SECONDS
                 return False
-            await take(connection, index, step)
+            is_done = await take(connection, index, step)
         except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation):  # deleted meanwhile
             return False
         except psycopg.errors.LockNotAvailable:  # somebody has the table for himself
@@ -124,6 +125,9 @@ class Coding:
             if connection.closed:
                 raise
             log.warning("coding_failed", index=str(index.arn), reason=reason(error))
+            self._postponed[index.id] = time.monotonic() + RETRY_SECONDS
+            return False
+        if not is_done:
             self._postponed[index.id] = time.monotonic() + RETRY_SECONDS
             return False
         self._seen[index.id] = last
@@ -166,12 +170,13 @@ async def older_writers_have_ended(connection: Connection, index: Index) -> bool
     return not older
 
 
-async def take(connection: Connection, index: Index, step: Step) -> None:
+async def take(connection: Connection, index: Index, step: Step) -> bool:
+    """Whether it could be done."""
     match step:
         case None:
             pass
         case Begin():
-            await begin(connection, index, step)
+            return await begin(connection, index, step)
         case Add(end):
             assert index.codes is not None  # noqa: S101 - what there is none of is not added to
             await code_catalog.add(connection, index, index.codes, end)
@@ -180,15 +185,17 @@ async def take(connection: Connection, index: Index, step: Step) -> None:
             log.info("codes_retired", index=str(index.arn))
         case unknown:
             assert_never(unknown)
+    return True
 
 
-async def begin(connection: Connection, index: Index, step: Begin) -> None:
-    """Nothing, where all have been deleted meanwhile or are too large for a code."""
+async def begin(connection: Connection, index: Index, step: Begin) -> bool:
+    """Not where all have been deleted meanwhile, or are too large for a code."""
     positions, planes = (step.first, step.end), planes_of(index.dimension, index.distance_metric)
     sample = await connection.run(sampled(index, positions, max(1, step.vectors // SAMPLE)), prepare=False)
     if not sample:
-        return
+        return False
     vectors = np.array([row.vector.to_numpy() for row in sample])
     thresholds = await asyncio.to_thread(thresholds_of, vectors, planes)
     number = await code_catalog.begin(connection, index, positions, thresholds)
     log.info("codes_begun", index=str(index.arn), positions=f"{step.first}-{step.end}", codes=number)
+    return True

@@ -92,9 +92,8 @@ class Deletion:
             # CASCADE takes the view for people with it, and whatever people have built upon that.
             drop = ddl("DROP TABLE IF EXISTS vectors.index_%(id)s CASCADE", id=index_id)
             await connection.execute(drop)
-            for codes_id in list(
-                await connection.scalars(sa.select(vector_codes.c.id).where(vector_codes.c.vector_index_id == index_id))
-            ):
+            of_index = vector_codes.c.vector_index_id == index_id
+            for codes_id in list(await connection.scalars(sa.select(vector_codes.c.id).where(of_index))):
                 await connection.execute(drop_codes(index_id, codes_id))
             await connection.execute(sa.delete(vector_indexes).where(is_it))
 

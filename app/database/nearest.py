@@ -17,7 +17,7 @@ from sqlalchemy.types import NullType
 from app.database.catalog import Graph, Index
 from app.database.codes import END, FIRST, Coded, nearest_positions, usable
 from app.database.connection import Connection
-from app.database.graphs import HALFVEC_MAX, Positions, end_of, gaps, held, operand, within
+from app.database.graphs import HALFVEC_MAX, Positions, end_of, gaps, held, operand, uncovered, within
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement, compiled, renamed
 from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
@@ -32,8 +32,8 @@ from app.vector_data import Float32Vector
 
 FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
 QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
-# Known only when the statement runs, a position might be any, and an index would not seem to pay for what is behind it;
-# for what lies between two it does.
+# The end of the codes is a parameter, of which a plan that is kept knows nothing: behind it the planner expects a third
+# of the table, and would read all of it; between two positions a two-hundredth, for which it takes the index.
 NEVER_GIVEN = 2**63 - 1
 FILTER: Condition = sa.literal_column("$filter$")
 FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
@@ -54,6 +54,12 @@ class Search(Struct, frozen=True):
     @property
     def are_values_indexed(self) -> bool:
         return self.filter is not None and are_values_indexed(self.filter, self.index.ranged_keys)
+
+    @property
+    def coded(self) -> int:
+        """Vectors whose codes are of use: where more than a page is wanted, all are measured."""
+        codes = usable(self.index)
+        return codes.number if codes and self.top_k <= MAX_QUERY_PAGE else 0
 
     @property
     def query(self) -> dict[str, Vector]:
@@ -132,9 +138,14 @@ async def strategy_of(connection: Connection, search: Search, selectivity: Selec
 
 
 def strategy_by(search: Search, matches: int | None) -> Strategy:
-    index, indexed, codes = search.index, search.are_values_indexed, usable(search.index)
-    coded = codes.number if codes else 0
-    return choose(index.graphs, matches, search.top_k, search.recall_target, coded=coded, are_values_indexed=indexed)
+    return choose(
+        search.index.graphs,
+        matches,
+        search.top_k,
+        search.recall_target,
+        coded=search.coded,
+        are_values_indexed=search.are_values_indexed,
+    )
 
 
 def exact(search: Search, *, many: bool = False) -> Statement:
@@ -226,10 +237,9 @@ def _approximate(form: Form) -> Statement:
 
 def _unknown(form: Form) -> list[Positions]:
     """Of the vectors that no graph holds and that have no code."""
-    tail = end_of(form.graphs)
     if form.coded is None:
-        return [*gaps(form.graphs), (tail, None)]
-    between: list[Positions] = [] if form.coded.is_behind_graphs else [(tail, FIRST)]
+        return uncovered(form.graphs)
+    between: list[Positions] = [] if form.coded.is_behind_graphs else [(end_of(form.graphs), FIRST)]
     return [*gaps(form.graphs), *between, (END, NEVER_GIVEN)]
 
 

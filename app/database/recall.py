@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.database.codes import usable
 from app.database.connection import Connection
 from app.database.nearest import Search, nearest_by, strategy_by
 from app.database.strategy import (
@@ -125,8 +124,8 @@ async def _measure(
 
 
 def _walking(search: Search, ef_search: int) -> Approximate:
-    codes, iterative = usable(search.index), search.filter is not None or goes_on(search.top_k)
-    return Approximate(ef_search, iterative, candidates(codes.number if codes else 0, ef_search, search.top_k))
+    iterative = search.filter is not None or goes_on(search.top_k)
+    return Approximate(ef_search, iterative, candidates(search.coded, ef_search, search.top_k))
 
 
 async def recall_in_force(connection: Connection, search: Search) -> float:

@@ -99,8 +99,6 @@ def choose(  # noqa: PLR0913 - all that it depends on
     are_values_indexed: bool = False,
 ) -> Strategy:
     """`matches` is None where nothing is filtered; `coded` vectors have a code and are in no graph."""
-    if top_k > MAX_QUERY_PAGE:
-        coded = 0
     vectors = coded + sum(graph.vectors for graph in graphs)
     if not vectors:
         return Exact("no graph has been built: the index is small, or its graph is on the way")
@@ -126,8 +124,6 @@ def candidates(coded: int, ef_search: int, top_k: int, times: float = 1.0) -> in
     Where a filter refuses some of them, `times` as many or up to twice that, so that few texts of statements are made.
     All are measured where that takes no longer.
     """
-    if top_k > MAX_QUERY_PAGE:
-        return 0
     wanted = max(ef_search, 10 * top_k) << ceil(log2(times))
     return wanted if wanted * MEASURED_BY_CODE <= coded else 0
 

@@ -221,6 +221,13 @@ async def test_without_a_graph_codes_are_chosen(library: Library, database: Data
     assert {row.key for row in by_code} == nearest_keys(vectors, vectors[1], "cosine", 10)
 
 
+async def test_where_more_than_a_page_is_wanted_all_are_measured(library: Library, database: Database) -> None:
+    index, vectors = await library.create_index(128), clustered(300, 128)
+    await store(database, index, vectors)
+    index = await code(library, index, 0, 301)
+    assert (searching(index, vectors[0], 100).coded, searching(index, vectors[0], 101).coded) == (300, 0)
+
+
 async def test_vectors_that_are_too_large_are_found_beside_codes(library: Library, database: Database) -> None:
     index = await library.create_index(128, "euclidean")
     vectors = np.concatenate([clustered(50, 128), clustered(50, 128, 1e6), clustered(2, 128, 3e36)])

@@ -137,12 +137,11 @@ async def test_codes_retire_when_vectors_are_deleted(
     rows: Rows,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coding, "COUNTED_SECONDS", 0)
+    monkeypatch.setattr(coding, "SETTLED_SECONDS", 0)
     await put(database, index, range(400))
     await round_()
     async with database.connection() as connection:
         await delete(connection, index, [f"k{i:04}" for i in range(380)])
-    await put(database, index, range(1))
     await round_()
     assert codes(rows) == [("retired", 0, 401, 400)]
 
@@ -263,7 +262,7 @@ async def test_there_may_be_nothing_left_to_code(
     await put(database, index, range(300))
     async with database.connection() as connection:
         await delete(connection, index, [f"k{i:04}" for i in range(300)])
-    await take(coder, index, Begin(0, 301, 300))
+    assert not await take(coder, index, Begin(0, 301, 300))
     assert codes(rows) == []
 
 

@@ -123,8 +123,6 @@ def test_of_many_pages_all_are_measured_sooner(
         ((), 60_000, 20_000, 10, Approximate(280, True, 640)),
         ((), 60_000, 7_500, 100, Approximate(444, True, 0)),
         ((), 60_000, 5_000, 10, None),
-        ((), 60_000, None, 101, None),
-        ((GOOD,), 60_000, None, 101, Approximate(254, False, 0)),
     ],
 )
 def test_codes_choose_what_is_worth_being_measured(
