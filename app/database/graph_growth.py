@@ -20,8 +20,9 @@ MIN_EXACT_VECTORS, MAX_EXACT_VECTORS = 1_000, 20_000
 # A tail of so many times the exact vectors is built into a graph; absorbing it would take longer.
 LONG_TAIL = 2
 # While vectors are put faster than they are absorbed, a build takes the processors that writes and searches want, and
-# codes tell which of so many are worth being measured in about the time of LONG_TAIL.
-MAX_CODED = 65_536
+# codes tell which are worth being measured: of the first number in about the time of LONG_TAIL.  So a tail may be as
+# long as what comes in a minute, in which most loads are over.
+MIN_CODED, MAX_CODED, CODED_SECONDS = 65_536, 262_144, 60
 # Of fewer dimensions a vector is measured in about the time that its code is.
 MIN_CODED_DIMENSION = 128
 # Graphs up to so many times as large as what is built behind them become part of it.
@@ -89,7 +90,7 @@ def next_step(survey: Survey) -> Step:
 
 def _longest(survey: Survey, few: int) -> int:
     if survey.dimension >= MIN_CODED_DIMENSION and survey.written_per_second > ABSORBED_PER_SECOND:
-        return MAX_CODED
+        return round(min(MAX_CODED, max(MIN_CODED, survey.written_per_second * CODED_SECONDS)))
     return few * LONG_TAIL if survey.graphs else few
 
 
