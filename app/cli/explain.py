@@ -41,7 +41,7 @@ async def explain(
             tail = await count_tail(connection, index)
     summary = {
         "index": name,
-        "strategy": strategy(explanation),
+        "strategy": strategy(explanation, len(index.graphs)),
         "why": why(explanation, search),
         "estimated_matches": explanation.matches,
         "graphs": len(index.graphs),
@@ -59,12 +59,13 @@ async def explain(
     say("\n" + "\n".join(explanation.plan))
 
 
-def strategy(explanation: Explanation) -> str:
+def strategy(explanation: Explanation, graphs: int) -> str:
     match explanation.strategy:
         case Approximate(ef_search, iterative, candidates):
             on = ", hnsw.iterative_scan = relaxed_order" if iterative else ""
-            by_codes = f", and {candidates} candidates by their codes" if candidates else ""
-            return f"approximate, with hnsw.ef_search = {ef_search}{on}{by_codes}"
+            by_graphs = [f"hnsw.ef_search = {ef_search}{on}"] if graphs else []
+            by_codes = [f"{candidates} candidates by their codes"] if candidates else []
+            return f"approximate, with {', and '.join([*by_graphs, *by_codes])}"
         case _:
             return "exact"
 
