@@ -39,7 +39,9 @@ from app.shapes import DistanceMetric
 BLOCK = 8
 # So many at least: distances of vectors of any length need more than those of unit vectors.
 BITS = {DistanceMetric.COSINE: 1_152, DistanceMetric.EUCLIDEAN: 1_920}
-MAX_PLANES = 8
+MIN_PLANES, MAX_PLANES = 2, 8
+# Eight of them fit a page, which PLAIN columns must.
+MAX_BITS = 7_680
 
 # Between thresholds, in standard deviations: by how many thresholds there are, the least error for normal numbers.
 _STEPS = 0.0, 0.0, 1.224, 0.9957, 0.8430, 0.7334, 0.6508, 0.5860, 0.5338
@@ -49,7 +51,8 @@ Thresholds = npt.NDArray[np.float32]
 
 
 def planes_of(dimension: int, metric: DistanceMetric) -> int:
-    return min(MAX_PLANES, -(-BITS[metric] // dimension))
+    wanted = min(MAX_PLANES, max(MIN_PLANES, -(-BITS[metric] // dimension)))
+    return min(wanted, MAX_BITS // dimension)
 
 
 def thresholds_of(vectors: npt.NDArray[np.float32], planes: int) -> Thresholds:

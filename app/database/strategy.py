@@ -119,12 +119,14 @@ def choose(  # noqa: PLR0913 - all that it depends on
 
 
 def candidates(coded: int, ef_search: int, top_k: int, times: float = 1.0) -> int:
-    """As many as a graph would be asked for, and ten for each that is wanted.
+    """Three for four that a graph would be asked for, and a dozen for each that is wanted.
+
+    On real queries 120 by their codes held 0.99 of the nearest ten, 160 of a graph 0.985.
 
     Where a filter refuses some of them, `times` as many or up to twice that, so that few texts of statements are made.
     All are measured where that takes no longer.
     """
-    wanted = max(ef_search, 10 * top_k) << ceil(log2(times))
+    wanted = max(ef_search * 3 // 4, 12 * top_k) << ceil(log2(times))
     return wanted if wanted * MEASURED_BY_CODE <= coded else 0
 
 

@@ -47,7 +47,7 @@ def test_status_shows_codes_and_those_that_they_have_replaced(indexes: Indexes) 
 def test_explain_shows_how_they_are_used(indexes: Indexes) -> None:
     document = indexes.command.json("explain", "media/movies")
     assert (document["graphs"], document["tail"], document["coded"]) == (0, VECTORS, 1_900)
-    assert document["strategy"] == "approximate, with 160 candidates by their codes"
+    assert document["strategy"] == "approximate, with 120 candidates by their codes"
     assert "codes_1_2" in document["sql"]
     plain = indexes.command("explain", "media/movies", "--analyze")
     assert "Seq Scan on codes_1_2" in plain

@@ -43,7 +43,7 @@ def nearest_keys(vectors: Vectors, query: Vectors, metric: str, number: int) -> 
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("dimension", [128, 384, 1_537, 4_096])
+@pytest.mark.parametrize("dimension", [128, 384, 1_537, 3_840, 4_096])
 async def test_the_nearest_are_found_by_codes_and_measured_exactly(
     library: Library, database: Database, dimension: int, metric: str
 ) -> None:
@@ -60,6 +60,16 @@ async def test_the_nearest_are_found_by_codes_and_measured_exactly(
             assert distance == pytest.approx(expected[int(key[1:])], rel=1e-5, abs=1e-5)
         right += len(set(answer) & nearest_keys(vectors, vectors[query], metric, 10))
     assert right >= 38
+
+
+@pytest.mark.parametrize(
+    ("dimension", "cosine", "euclidean"),
+    [(128, 8, 8), (384, 3, 5), (768, 2, 3), (1_536, 2, 2), (3_840, 2, 2), (3_841, 1, 1), (4_096, 1, 1)],
+)
+def test_a_code_has_the_bits_that_it_needs_and_eight_fit_a_page(dimension: int, cosine: int, euclidean: int) -> None:
+    assert planes_of(dimension, DistanceMetric.COSINE) == cosine
+    assert planes_of(dimension, DistanceMetric.EUCLIDEAN) == euclidean
+    assert BLOCK * euclidean * dimension // 8 < 8_000
 
 
 async def test_codes_are_read_and_no_more_vectors_than_they_choose(library: Library, database: Database) -> None:
