@@ -9,7 +9,6 @@ from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount
 from app.cli.named_index import TOP_10, IndexName, SearchOptions, index_named
 from app.cli.output import Json, say, show_one, write_json
-from app.database.codes import usable
 from app.database.explanation import Explanation, explanation_of
 from app.database.index_status import count_tail
 from app.database.nearest import Search
@@ -46,7 +45,7 @@ async def explain(
         "estimated_matches": explanation.matches,
         "graphs": len(index.graphs),
         "tail": tail,
-        "coded": codes.number if (codes := usable(index)) else 0,
+        "coded": search.coded,
         "query_vector": next((f"that of {key}" for key in stored), "ones, because none is stored"),
     }
     if json:

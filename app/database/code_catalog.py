@@ -48,15 +48,13 @@ async def begin(connection: Connection, index: Index, positions: tuple[int, int]
     return number
 
 
-async def add(connection: Connection, index: Index, codes: Codes, end: int) -> int:
-    """To those that are there, in one transaction; how many.  None where the index has been deleted meanwhile."""
-    number = 0
+async def add(connection: Connection, index: Index, codes: Codes, end: int) -> None:
+    """To those that are there, in one transaction; nothing where the index has been deleted meanwhile."""
     async with connection.transaction_or_part():
         chosen = sa.select(_C.thresholds).where(_C.id == codes.id, _C.state == "ready").with_for_update()
         for row in await connection.run(compiled(chosen)):
             number = await _add(connection, index, codes.id, row.thresholds, (codes.end, end))
             await _set(connection, codes.id, codes=_C.codes + number, end_position=end)
-    return number
 
 
 async def _add(

@@ -1,4 +1,4 @@
-"""The background task that gives the vectors of long tails their codes, a second at most after they were written.
+"""The background task that gives the vectors of long tails their codes, within a second or so of their writing.
 
 One coder in a cluster: its advisory lock belongs to its connection, so that another worker takes over when this one
 ends.  It needs no more than seconds for anything, and so it is not the builder, whose graphs take minutes.

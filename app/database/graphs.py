@@ -68,7 +68,10 @@ def uncovered(graphs: Sequence[Graph]) -> list[Positions]:
 
 
 def within(table: sa.Table, positions: Positions) -> sa.ColumnElement[bool]:
-    """Written as literals: only constants let the planner prove that a partial index holds what is asked for."""
+    """Numbers become literals: only constants let the planner prove that a partial index holds what is asked for.
+
+    What no index has to hold may be parameters.
+    """
     first, end = positions
     lower = table.c.position >= _literal(first)
     return lower if end is None else sa.and_(lower, table.c.position < _literal(end))
