@@ -29,6 +29,7 @@ from app.server import Server
 from app.settings import Settings
 from app.slow_queries import SlowQueries
 from app.telemetry import Telemetry
+from app.telling import Telling
 from app.wire import Route
 
 OPERATIONS = [
@@ -61,10 +62,11 @@ NAMES: dict[Route | None, str] = {o.opt["route"]: str(o.name) for o in [*OPERATI
 
 def create_app(settings: Settings) -> Application:
     server = Server(settings)
+    telling = Telling(request_log(settings), SlowQueries(settings.slow_query_milliseconds), server.tracing)
     litestar = Litestar(
         route_handlers=[*OPERATIONS, sts.get_caller_identity],
         exception_handlers={Exception: litestar_response},
-        lifespan=[lambda _: server.running()],
+        lifespan=[lambda _: server.running(), lambda _: telling.running()],
         state=State({"server": server}, deep_copy=False),
         openapi_config=None,
         logging_config=None,
@@ -87,9 +89,7 @@ def create_app(settings: Settings) -> Application:
         Deadline(authentication, settings.request_timeout_seconds),
         region=settings.region,
         audit_log=server.audit_log,
-        request_log=request_log(settings),
-        slow_queries=SlowQueries(settings.slow_query_milliseconds),
-        tracing=server.tracing,
+        telling=telling,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ In one write of at most 4 KiB, into which no other worker's comes where standard
 
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import msgspec
 from msgspec import Struct
@@ -62,7 +62,7 @@ def request_log(settings: Settings) -> RequestLog:
 
 def line_of(event: Event, observation: Observation, scope: Scope) -> Line:
     line = Line(
-        timestamp=datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        timestamp=(event.time + timedelta(seconds=observation.seconds)).isoformat().replace("+00:00", "Z"),
         level="info",
         event="request",
         id=event.request_id,

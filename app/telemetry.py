@@ -1,4 +1,4 @@
-"""A request id on every answer; of every request a log line, figures, spans; an audit record of those that need it."""
+"""A request id on every answer; of every request figures, a log line, spans; an audit record of those that need it."""
 
 import time
 
@@ -8,11 +8,9 @@ from app.asgi import Application, Message, Receive, Scope, Send, respond
 from app.audit import Event, record
 from app.audit_log import AuditLog
 from app.monitoring.metrics import count_request, in_flight
-from app.observation import Observation, current
+from app.observation import current
 from app.rendering import as_s3_vectors_error, render
-from app.request_log import RequestLog, line_of
-from app.slow_queries import SlowQueries
-from app.tracing import Tracing
+from app.telling import Answered, Telling
 
 
 class Telemetry(Struct, frozen=True):
@@ -21,15 +19,11 @@ class Telemetry(Struct, frozen=True):
     stations: Application
     region: str
     audit_log: AuditLog
-    request_log: RequestLog
-    slow_queries: SlowQueries
-    tracing: Tracing | None
+    telling: Telling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         event = Event(region=self.region)
-        observation = Observation(started=time.perf_counter(), slow_seconds=self.slow_queries.seconds)
-        if self.tracing is not None:
-            observation.waits = []
+        observation = self.telling.observation()
         scope.setdefault("state", {})["event"] = event
 
         async def counted() -> Message:
@@ -58,15 +52,7 @@ class Telemetry(Struct, frozen=True):
             in_flight.number -= 1
             current.reset(before)
         observation.seconds = time.perf_counter() - observation.started
-        self._tell(scope, event, observation)
-
-    def _tell(self, scope: Scope, event: Event, observation: Observation) -> None:
         count_request(event, observation)
-        if self.request_log.is_on:
-            self.request_log.write(line_of(event, observation, scope))
-        if observation.slowest is not None:
-            self.slow_queries.tell(event, observation)
-        if self.tracing is not None:
-            self.tracing.tell(event, observation, scope)
         if event.is_recorded:
             self.audit_log.write(record(event))
+        self.telling.add(Answered(event, observation, scope))

@@ -11,6 +11,7 @@ from app.errors import SerializationException
 from app.request_log import RequestLog
 from app.slow_queries import SlowQueries
 from app.telemetry import Telemetry
+from app.telling import Telling
 
 QUIET = RequestLog(is_on=False, as_json=True)
 
@@ -48,7 +49,7 @@ async def test_a_refused_request_is_forgotten_without_the_garbage_collector() ->
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "raw_path": b"/PutVectors", "headers": []}
-    await Telemetry(refuse, "us-east-1", NoAuditLog(), QUIET, SlowQueries(0), None)(scope, no_message, send)
+    await Telemetry(refuse, "us-east-1", NoAuditLog(), Telling(QUIET, SlowQueries(0), None))(scope, no_message, send)
     del scope
     assert [message.get("status") for message in sent] == [400, None]
     assert [body() for body in bodies] == [None]
