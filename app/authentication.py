@@ -3,9 +3,11 @@
 Everything cheap is checked before the body is read, and the secret is used last.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from msgspec import Struct
 
@@ -17,6 +19,7 @@ from app.asgi import Application, Receive, Scope, Send
 from app.audit import Event
 from app.authorization import Caller
 from app.database.catalog_cache import CatalogCache
+from app.database.generation import Generation
 from app.database.last_use import LastUse
 from app.dispatch import path_of
 from app.errors import (
@@ -34,6 +37,16 @@ from app.wire import Body, Route
 # In AWS's words, which tell them apart by a full stop.
 UNKNOWN_KEY = "The security token included in the request is invalid."
 WRONG_TOKEN = "The security token included in the request is invalid"  # noqa: S105 - no secret
+
+
+class Verified(Struct, frozen=True):
+    """A signature by a key as it was kept; the answer to `asked` tells whether that is still true."""
+
+    request: SignedRequest
+    authorization: Authorization
+    payload_hash: str
+    key: AccessKey
+    asked: asyncio.Future[Generation]
 
 
 class Authentication(Struct, frozen=True):
@@ -57,14 +70,11 @@ class Authentication(Struct, frozen=True):
         request = wire.signed_request(scope)
         peer = self._introduce(event, request, scope)
         with Arrival(self.arrivals) as arrival:
-            key, body = await self._authenticated(request, receive, event, arrival)
+            verified, body = await self._authenticated(request, receive, event, arrival)
             wire.check_route(request, self.names)
             wire.check_media_type(request, body)
-            self.last_use.note(key.access_key_id, event.time)
-            home = Account(key.principal.account_id, self.region)
-            context = request_context(key.principal, peer, request.value("user-agent"), self.region, event.time)
-            caller = Caller(key.principal, home, context, self.cache, event)
-            scope["state"] |= {"caller": caller, "resource_arn": wire.resource_arn(request)}
+            confirmed = partial(self._confirmed, verified, peer, event)
+            scope["state"] |= {"caller": confirmed, "resource_arn": wire.resource_arn(request)}
             scope["path"] = path_of(event.name)
             await self.operations(scope, body.replay(receive), send)
 
@@ -80,7 +90,7 @@ class Authentication(Struct, frozen=True):
 
     async def _authenticated(
         self, request: SignedRequest, receive: Receive, event: Event, arrival: Arrival
-    ) -> tuple[AccessKey, Body]:
+    ) -> tuple[Verified, Body]:
         authorization = sigv4.parse_authorization(
             request, regions={self.region}, service=event.source, now=datetime.now(UTC), skew=self.skew
         )
@@ -90,28 +100,38 @@ class Authentication(Struct, frozen=True):
         if self.rate_limits is not None:
             self.rate_limits.check(event.access_key_id, time.monotonic())
         try:
-            key, body = await self._verified(authorization, request, receive, arrival)
+            verified, body = await self._verified(authorization, request, receive, arrival)
         except (InvalidSignatureException, UnrecognizedClientException):
             self.failures.failed(*owner)
             raise
         self.failures.succeeded(*owner)
-        event.principal = key.principal
+        event.principal = verified.key.principal
         if self.rate_limits is not None:
             self.rate_limits.check(event.access_key_id, now := time.monotonic())
             self.rate_limits.take(event.access_key_id, now)
-        return key, body
+        return verified, body
 
     async def _verified(
         self, authorization: Authorization, request: SignedRequest, receive: Receive, arrival: Arrival
-    ) -> tuple[AccessKey, Body]:
+    ) -> tuple[Verified, Body]:
         key = await self._access_key(authorization)
         body = await wire.read_body(request, receive, arrival.make_room)
-        asked = self.cache.ask()  # on its way while the signature is verified
+        asked = self.cache.ask()  # on its way while the signature is verified and the body decoded
         sigv4.verify(request, authorization, key.secret_access_key, body.sha256)
-        await self.cache.refresh(asked)
-        if (current := await self._access_key(authorization)) is not key:
-            sigv4.verify(request, authorization, current.secret_access_key, body.sha256)
-        return current, body
+        return Verified(request, authorization, body.sha256, key, asked), body
+
+    async def _confirmed(self, verified: Verified, peer: Peer, event: Event) -> Caller:
+        """For the operation, once it has decoded what is wanted; by the key as it is now, should it have changed."""
+        await self.cache.refresh(verified.asked)
+        event.principal = None
+        if (key := await self._access_key(verified.authorization)) is not verified.key:
+            sigv4.verify(verified.request, verified.authorization, key.secret_access_key, verified.payload_hash)
+        event.principal = key.principal
+        self.last_use.note(key.access_key_id, event.time)
+        home = Account(key.principal.account_id, self.region)
+        user_agent = verified.request.value("user-agent")
+        context = request_context(key.principal, peer, user_agent, self.region, event.time)
+        return Caller(key.principal, home, context, self.cache, event)
 
     async def _access_key(self, authorization: Authorization) -> AccessKey:
         access_key_id = authorization.credential.access_key_id

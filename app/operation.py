@@ -35,10 +35,11 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], ASGIRo
         decoder = msgspec.json.Decoder(input_type)
 
         async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-            caller: Caller = scope["state"]["caller"]
             message: Any = await receive()
             async with large_bodies.room_for(len(message["body"])):
-                caller.event.input = data = await _decoded(message.pop("body"), scope, decoder)
+                data = await _decoded(message.pop("body"), scope, decoder)
+                caller: Caller = await scope["state"]["caller"]()
+                caller.event.input = data
                 caller.event.output = output = await function(data, caller, scope["litestar_app"].state.server)
                 answer = _encode(output)
             await respond(send, 200, [(b"content-type", b"application/json")], answer)

@@ -34,7 +34,7 @@ CODES = {
 
 @dispatched("GetCallerIdentity", (HttpMethod.POST, b"/"))
 async def get_caller_identity(scope: Scope, receive: Receive, send: Send) -> None:
-    caller: Caller = scope["state"]["caller"]
+    caller: Caller = await scope["state"]["caller"]()
     body = (await receive())["body"]
     form = parse_qs(bytes(body).decode("latin-1")) if len(body) <= MAX_FORM_BYTES else {}
     if form.get("Action") != ["GetCallerIdentity"] or form.get("Version") != [VERSION]:
