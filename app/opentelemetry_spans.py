@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from app.asgi import Scope
 from app.audit import Event
-from app.database.explanation import numbered_text
+from app.database.statements import numbered
 from app.observation import Observation, Wait
 
 Attributes = Mapping[str, str | int | list[str]]
@@ -120,5 +120,5 @@ def asked(wait: Wait) -> Attributes:
     """With the text alone: values are parameters."""
     attributes = {"db.system.name": "postgresql"}
     if wait.text:
-        attributes["db.query.text"] = numbered_text(wait.text)[0][:MAX_TEXT]
+        attributes["db.query.text"] = numbered(wait.text)[0].decode()[:MAX_TEXT]
     return attributes

@@ -9,7 +9,7 @@ from msgspec import to_builtins
 from pgvector import Vector
 
 from app.audit import Event
-from app.database.explanation import numbered
+from app.database.explanation import with_places
 from app.database.statements import Statement
 from app.monitoring.metrics import SLOW_QUERIES
 from app.observation import Observation, SlowStatement
@@ -55,7 +55,7 @@ class SlowQueries:
 
 def fields_of(event: Event, observation: Observation, slowest: SlowStatement) -> dict[str, Any]:
     """With the process id under which PostgreSQL's own log and views have the statement."""
-    sql, parameters = numbered(Statement(slowest.text, dict(slowest.values)))
+    sql, parameters = with_places(Statement(slowest.text, dict(slowest.values)))
     shown = {place: shortened(value) for place, value in list(parameters.items())[:MAX_PARAMETERS]}
     fields = {
         "id": event.request_id,

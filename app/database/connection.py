@@ -8,16 +8,15 @@ from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import PQGen
+from psycopg.adapt import Transformer
 from psycopg.pq import TransactionStatus
-from psycopg.rows import namedtuple_row
 
+from app.database.extended_query import MAX_PREPARED, Answer, ExtendedQuery
 from app.database.statements import Statement
 from app.observation import ran_statement
 
 T = TypeVar("T")
-
-# psycopg keeps as many prepared statements for each connection; PostgreSQL pays for each with some 20 KB.
-PREPARED_STATEMENTS = 200
 
 # For an answer to COMMIT, which no statement_timeout bounds while it waits for a synchronous standby.
 COMMIT_SECONDS = 30
@@ -33,7 +32,8 @@ class OutcomeUnknown(psycopg.OperationalError):
 class Connection(psycopg.AsyncConnection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.prepared_max = PREPARED_STATEMENTS
+        self.prepared_max = MAX_PREPARED
+        self._extended_query = ExtendedQuery(self.pgconn, self._deallocate)
         self._session: dict[str, object] = {}
         self._unreplicated = False
         self.add_notice_handler(self._note)
@@ -46,25 +46,32 @@ class Connection(psycopg.AsyncConnection[Any]):
         A statement that is not prepared is planned for its values, as one with a filter must be: a cached plan took
         245 ms for a filter that a plan of its own answers in 5 ms.
         """
-        cursor = await self._executed(statement, values, prepare=prepare)
-        return await cursor.fetchall() if cursor.description else []
+        return (await self._executed(statement, values, prepare=prepare)).rows
 
     async def count(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Of the rows that were written."""
-        return (await self._executed(statement, values, prepare=True)).rowcount
+        return (await self._executed(statement, values, prepare=True)).written
 
-    async def _executed(
-        self, statement: Statement, values: Mapping[str, Any] | None, *, prepare: bool
-    ) -> psycopg.AsyncCursor[Any]:
+    async def _executed(self, statement: Statement, values: Mapping[str, Any] | None, *, prepare: bool) -> Answer:
         started, values = time.perf_counter(), {**statement.values, **(values or {})}
         try:
-            cursor = self.cursor(binary=True, row_factory=namedtuple_row)
-            await cursor.execute(statement.text, values, prepare=prepare)
+            async with self.lock:
+                answer = await self.wait(self._asked(statement.text, values, prepare=prepare))
             if self._unreplicated:
                 self._give_up("The write may not be on the standby")
-            return cursor
+            return answer
         finally:
             ran_statement(statement.text, values, started, self.pgconn.backend_pid)
+
+    def _asked(self, text: str, values: Mapping[str, Any], *, prepare: bool) -> PQGen[Answer]:
+        yield from self._start_query()
+        return (yield from self._extended_query.ask(Transformer(self), text, values, prepare=prepare))
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        """All are let go, by psycopg but ours as well, when this connection has dropped or altered something."""
+        if name is None:
+            self._extended_query.forget()
+        yield from super()._deallocate(name)
 
     async def again(self, write: Callable[[], Awaitable[T]]) -> T:
         """Where it was chosen to end a deadlock, which left nothing of it; in a transaction of others, they must."""

@@ -10,10 +10,9 @@ from pgvector import Vector
 from app.database.connection import Connection
 from app.database.nearest import Search, statement_by, strategy_of
 from app.database.selectivity import Selectivity
-from app.database.statements import Statement
+from app.database.statements import Statement, numbered
 from app.database.strategy import Strategy
 
-_PLACEHOLDER = re.compile(r"%\((\w+)\)b|%%")
 # In a plan constants are written out, vectors several times.
 _VECTOR = re.compile(r"'\[((?:[-+.\de]+,){2})[-+.\de,]+\]'")
 
@@ -40,26 +39,15 @@ async def explanation_of(connection: Connection, search: Search, *, analyze: boo
     explaining = Statement(f"EXPLAIN ({', '.join(options)}) {statement.text}", statement.values)
     rows = await connection.run(explaining, search.query, prepare=False)
     plan = rows[0][0] if as_json else [row[0] for row in rows]
-    sql, parameters = numbered(Statement(statement.text, {**statement.values, **search.query}))
+    sql, parameters = with_places(Statement(statement.text, {**statement.values, **search.query}))
     shown = {place: _shown(value) for place, value in parameters.items()}
     return Explanation(strategy, matches, sql, shown, _with_short_vectors(plan))
 
 
-def numbered(statement: Statement) -> tuple[str, dict[str, Any]]:
-    """The text, and values by place."""
-    sql, places = numbered_text(statement.text)
-    return sql, {place: statement.values[name] for name, place in places.items()}
-
-
-def numbered_text(text: str) -> tuple[str, dict[str, str]]:
-    """With parameters as PostgreSQL's logs and statistics show them, $1, $2, ..., and their places in it by name."""
-    places: dict[str, str] = {}
-
-    def place(match: re.Match[str]) -> str:
-        name = match[1]
-        return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
-
-    return _PLACEHOLDER.sub(place, text), places
+def with_places(statement: Statement) -> tuple[str, dict[str, Any]]:
+    """The text as PostgreSQL's logs and statistics show it, with $1, $2, ..., and the values by these."""
+    sql, names = numbered(statement.text)
+    return sql.decode(), {f"${place}": statement.values[name] for place, name in enumerate(names, 1)}
 
 
 def _shown(value: Any) -> Any:

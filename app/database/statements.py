@@ -5,6 +5,7 @@ for the text.
 """
 
 import re
+from functools import lru_cache
 from string import Template
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
 _PARAMETER = re.compile(r"%\((\w+)\)b")
+_PLACEHOLDER = re.compile(r"%\((\w+)\)b|%%")
 
 
 class Statement(Struct, frozen=True):
@@ -43,3 +45,15 @@ def renamed(statement: Statement, prefix: str) -> Statement:
     """With other names of its parameters, to stand beside one that was compiled apart."""
     values = {prefix + name: value for name, value in statement.values.items()}
     return Statement(_PARAMETER.sub(rf"%({prefix}\1)b", statement.text), values)
+
+
+@lru_cache(maxsize=512)
+def numbered(text: str) -> tuple[bytes, tuple[str, ...]]:
+    """As PostgreSQL takes it, with parameters $1, $2, ...; and their names in this order."""
+    places: dict[str, str] = {}
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        return "%" if name is None else places.setdefault(name, f"${len(places) + 1}")
+
+    return _PLACEHOLDER.sub(place, text).encode(), tuple(places)
