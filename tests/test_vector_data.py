@@ -3,9 +3,11 @@ import struct
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.shapes import DistanceMetric, VectorData
-from app.vector_data import ZERO_NORM, InvalidVector, check_vector, to_float32
+from app.vector_data import ZERO_NORM, InvalidVector, check_vector, query_vector
 
 LARGEST = 3.4028234663852886e38
 
@@ -66,13 +68,28 @@ def test_anything_else_is_refused(text: str) -> None:
     ],
 )
 def test_vectors_that_an_index_refuses(numbers: str, metric: DistanceMetric, reason: str) -> None:
-    with pytest.raises(InvalidVector) as caught:
-        check_vector(decode(f'{{"float32": {numbers}}}'), 2, metric)
-    assert str(caught.value) == reason
+    for check in (check_vector, query_vector):
+        with pytest.raises(InvalidVector) as caught:
+            check(decode(f'{{"float32": {numbers}}}'), 2, metric)
+        assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize("numbers", ["[0, 0]", "[1e-45, 0]", "[3e38, 3e38]"])
 def test_the_same_numbers_go_to_the_search(numbers: str) -> None:
     data = decode(f'{{"float32": {numbers}}}')
-    found = to_float32(data, 2, DistanceMetric.EUCLIDEAN)
-    assert found.tobytes() == data.float32.to_numpy().tobytes()
+    assert query_vector(data, 2, DistanceMetric.EUCLIDEAN) is data.float32
+
+
+NUMBERS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 3.4028234663852886e38, -3.4028234663852886e38])
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=5), st.integers(1, 5), st.sampled_from(DistanceMetric))
+def test_a_query_is_judged_as_what_is_stored(numbers: list[float], dimension: int, metric: DistanceMetric) -> None:
+    data, refused = VectorData(numbers), []
+    for check in (check_vector, query_vector):
+        try:
+            check(data, dimension, metric)
+        except InvalidVector as error:
+            refused.append(str(error))
+    assert len(refused) in (0, 2)
+    assert len(set(refused)) <= 1

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from pgvector import Vector
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.arns import Account, IndexArn, VectorBucketArn
@@ -41,7 +42,7 @@ class SearchOptions:
         """As the server would search; what is JSON but no filter is refused in its words."""
         return Search(
             index=index,
-            vector=vector,
+            vector=Vector(vector),
             top_k=self.top_k,
             filter=self._node(index),
             return_metadata=self.metadata,

@@ -7,6 +7,7 @@ short of topK is searched again, in the end exactly.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import hypot
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -28,7 +29,6 @@ from app.filters.nodes import Node
 from app.limits import MAX_QUERY_PAGE
 from app.observation import current
 from app.shapes import DistanceMetric
-from app.vector_data import Float32Vector
 
 FLOAT32_MAX: sa.ColumnElement[float] = sa.literal_column("3.4028234663852886e38::float8")
 QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
@@ -41,7 +41,7 @@ FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
 
 class Search(Struct, frozen=True):
     index: Index
-    vector: Float32Vector
+    vector: Vector
     top_k: int
     filter: Node | None
     return_metadata: bool
@@ -49,7 +49,7 @@ class Search(Struct, frozen=True):
 
     @property
     def norm(self) -> float:
-        return float((self.vector.astype(float) ** 2).sum() ** 0.5)
+        return hypot(*self.vector.to_list())
 
     @property
     def are_values_indexed(self) -> bool:
@@ -63,7 +63,7 @@ class Search(Struct, frozen=True):
 
     @property
     def query(self) -> dict[str, Vector]:
-        return {"query": Vector(self.vector)}
+        return {"query": self.vector}
 
 
 class Form(Struct, frozen=True):

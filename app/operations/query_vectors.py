@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from litestar import HttpMethod
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import asdict
+from pgvector import Vector
 
 from app.authorization import Caller, authorize
 from app.constraints import ABSENT, Integer, Length, Range, Required
@@ -26,7 +27,7 @@ from app.query_texts import QueryText, text_queries
 from app.record_cipher import RecordCipher
 from app.server import Server
 from app.shapes import DistanceMetric, IndexInput, Output, VectorData
-from app.vector_data import ZERO_NORM, Float32Vector, InvalidVector, to_float32
+from app.vector_data import ZERO_NORM, InvalidVector, query_vector
 
 
 class QueryVectorsInput(IndexInput, frozen=True):
@@ -103,7 +104,7 @@ async def _page(data: QueryVectorsInput, caller: Caller, server: Server, search:
 
 def _request(data: QueryVectorsInput, caller: Caller, index: catalog.Index) -> tuple[Any, ...]:
     """All that a page token is bound to: who asks which index, and every member but the token itself."""
-    vector = None if data.query_vector is None else data.query_vector.float32.to_numpy().tobytes()
+    vector = None if data.query_vector is None else data.query_vector.float32.to_binary()
     members = asdict(data) | {"next_token": None, "query_vector": vector}
     return "QueryVectors", caller.principal.user_id, str(index.arn), index.id, members
 
@@ -124,9 +125,9 @@ def _search(data: QueryVectorsInput, index: catalog.Index, recall_target: float,
     return HybridSearch(texts=text_queries(data.query_texts or (), index, mode, cipher), by_vector=by_vector, **asked)
 
 
-def _query_vector(data: VectorData, index: catalog.Index) -> Float32Vector:
+def _query_vector(data: VectorData, index: catalog.Index) -> Vector:
     try:
-        return to_float32(data, index.dimension, index.distance_metric)
+        return query_vector(data, index.dimension, index.distance_metric)
     except InvalidVector as error:
         reason = f"Invalid input: {ZERO_NORM}" if str(error) == ZERO_NORM else str(error)
         message = "Query vector contains invalid values or is invalid for this index"

@@ -2,8 +2,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from pgvector import Vector
 
 from app.arns import IndexArn
 from app.cli.recall.report import Report, change, remarks, verdict
@@ -135,7 +135,7 @@ def reported(measured: dict[int, float], target: float = 0.98, **changed: Any) -
     rungs = [Measured(ef_search, recall, 0.01, 1.0) for ef_search, recall in measured.items()]
     in_force = next(rung for rung in rungs if rung.ef_search == 160)
     values: dict[str, Any] = {
-        "search": Search(index, np.ones(2, dtype=np.float32), 10, None, return_metadata=False, recall_target=0.98),
+        "search": Search(index, Vector([1.0, 1.0]), 10, None, return_metadata=False, recall_target=0.98),
         "strategy": Approximate(160),
         "matches": None,
         "queries": 200,

@@ -58,7 +58,7 @@ async def put(database: Database, index: Index, numbers: range) -> None:
 
 async def finds_each(library: Library, database: Database, index: Index, numbers: range) -> bool:
     index = await library.find_index(index.arn)
-    searches = [Search(index, VECTORS[i], 1, None, return_metadata=False, recall_target=0.98) for i in numbers]
+    searches = [Search(index, Vector(VECTORS[i]), 1, None, return_metadata=False, recall_target=0.98) for i in numbers]
     async with database.connection() as connection:
         rows = [await nearest(connection, search, Selectivity()) for search in searches]
     return [row.key for (row,) in rows] == [f"k{i:04}" for i in numbers]

@@ -60,7 +60,7 @@ async def put(database: Database, index: Index, numbers: range, vectors: Any = V
 
 
 async def found(database: Database, index: Index, query: Any, top_k: int = 10) -> list[str]:
-    search = Search(index, query, top_k, None, return_metadata=False, recall_target=0.98)
+    search = Search(index, Vector(query), top_k, None, return_metadata=False, recall_target=0.98)
     async with database.connection() as connection:
         return [row.key for row in await nearest(connection, search, Selectivity())]
 

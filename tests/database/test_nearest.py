@@ -46,7 +46,7 @@ def distances(vectors: Vectors, query: Vectors, metric: str) -> npt.NDArray[np.f
 
 def searching(index: Index, vector: Vectors, top_k: int, document: Any = None) -> Search:
     node = None if document is None else parse_filter(document, ())
-    return Search(index, vector, top_k, node, return_metadata=True, recall_target=0.98)
+    return Search(index, Vector(vector), top_k, node, return_metadata=True, recall_target=0.98)
 
 
 async def found(database: Database, search: Search) -> dict[str, float]:

@@ -7,7 +7,7 @@ import msgspec
 from app.cli.output import CommandError
 from app.database.catalog import Index
 from app.shapes import VectorData
-from app.vector_data import Float32Vector, InvalidVector, to_float32
+from app.vector_data import Float32Vector, InvalidVector, query_vector
 
 
 def read_queries(path: Path, index: Index) -> list[Float32Vector]:
@@ -22,7 +22,7 @@ def query(line: bytes, index: Index, place: str) -> Float32Vector:
     """As QueryVectors takes it."""
     try:
         numbers = msgspec.json.decode(line, type=list[float])
-        return to_float32(VectorData(list(numbers)), index.dimension, index.distance_metric)
+        return query_vector(VectorData(list(numbers)), index.dimension, index.distance_metric).to_numpy()
     except msgspec.DecodeError:
         raise CommandError(f"{place} is not a JSON array of numbers.") from None
     except InvalidVector as error:
