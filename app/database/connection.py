@@ -33,7 +33,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared_max = MAX_PREPARED
-        self._extended_query = ExtendedQuery(self.pgconn, self._deallocate)
+        self._extended_query = ExtendedQuery(self.pgconn)
         self._session: dict[str, object] = {}
         self._unreplicated = False
         self.add_notice_handler(self._note)

@@ -49,9 +49,8 @@ class Answer(Struct, frozen=True):
 class ExtendedQuery:
     """Of one connection, whose `wait` takes what this gives; it cancels a statement whose task is cancelled."""
 
-    def __init__(self, pgconn: PGconn, deallocate: Callable[[bytes], PQGen[None]]) -> None:
+    def __init__(self, pgconn: PGconn) -> None:
         self._pgconn = pgconn
-        self._deallocate = deallocate
         self._prepared: OrderedDict[Prepared, bytes] = OrderedDict()
         self._numbers = count()
 
@@ -61,7 +60,7 @@ class ExtendedQuery:
         parameters = transformer.dump_sequence([values[name] for name in names], [PyFormat.BINARY] * len(names))
         types, formats = transformer.types, transformer.formats
         if prepare:
-            name = self._prepared.get((sql, types)) or (yield from self._prepare(sql, types))
+            name = yield from self._name_of((sql, types))
             self._pgconn.send_query_prepared(name, parameters, formats, Format.BINARY)
         else:
             self._pgconn.send_query_params(sql, parameters, types, formats, Format.BINARY)
@@ -71,15 +70,19 @@ class ExtendedQuery:
         """What was prepared is no more."""
         self._prepared.clear()
 
-    def _prepare(self, sql: bytes, types: tuple[int, ...] | None) -> PQGen[bytes]:
-        """The one that was prepared first makes room: all that are asked often are prepared again soon."""
+    def _name_of(self, prepared: Prepared) -> PQGen[bytes]:
+        """What has not been asked for longest makes room for another."""
+        if name := self._prepared.get(prepared):
+            self._prepared.move_to_end(prepared)
+            return name
         if len(self._prepared) >= MAX_PREPARED:
             _, oldest = self._prepared.popitem(last=False)
-            yield from self._deallocate(oldest)
+            self._pgconn.send_query_params(b"DEALLOCATE %b" % oldest, None)
+            yield from self._result()
         name = b"asked_%d" % next(self._numbers)
-        self._pgconn.send_prepare(name, sql, types)
+        self._pgconn.send_prepare(name, *prepared)
         yield from self._result()
-        self._prepared[sql, types] = name
+        self._prepared[prepared] = name
         return name
 
     def _result(self) -> PQGen[PGresult]:

@@ -13,11 +13,13 @@ from app.database.connection import Connection
 from app.database.engine import Database
 from app.database.statements import Statement, written
 
-PREPARED = written("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'asked%%' AND statement LIKE '%%: %%'")
+PREPARED = written(
+    "SELECT statement FROM pg_prepared_statements WHERE name LIKE 'asked%%' AND statement LIKE '%%: %%' ORDER BY 1"
+)
 
 
 def selecting(number: int) -> Statement:
-    return written("SELECT %(number)b::bigint AS number, 'case: $case' AS name", case=number)
+    return written("SELECT %(number)b::bigint AS number, 'case: $case'", case=number)
 
 
 async def prepared(connection: Connection) -> int:
@@ -88,12 +90,13 @@ async def test_a_statement_is_prepared_once_for_each_type_of_its_values(database
         assert await prepared(connection) == 2
 
 
-async def test_the_oldest_make_room(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_not_asked_for_longest_makes_room(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.database.extended_query, "MAX_PREPARED", 3)
     async with database.connection() as connection:
-        for number in (1, 2, 3, 4, 5, 1, 4):
+        for number in (1, 2, 3, 1, 4, 5):
             assert (await connection.run(selecting(number), {"number": number}))[0].number == number
-            assert await prepared(connection) <= 3
+        kept = await connection.run(PREPARED, prepare=False)
+        assert [row.statement[-2] for row in kept] == ["1", "4", "5"]
 
 
 async def test_what_psycopg_has_let_go_is_prepared_again(database: Database) -> None:

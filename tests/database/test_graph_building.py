@@ -276,6 +276,23 @@ async def test_an_index_that_is_deleted_meanwhile_stops_nobody(
     assert await round_() is False
 
 
+async def test_an_index_that_cannot_be_looked_at_keeps_no_other_from_its_graph(
+    library: Library,
+    database: Database,
+    index: Index,
+    few: int,
+    round_: Callable[[], Awaitable[bool]],
+    builder: Connection,
+) -> None:
+    other = await library.create_index(DIMENSION, name="series")
+    for one in (index, other):
+        await put(database, one, range(few + 1))
+    await builder.execute(f"ALTER TABLE vectors.index_{index.id} ALTER COLUMN position DROP IDENTITY".encode())
+    await builder.execute(f"ALTER TABLE vectors.index_{index.id} RENAME COLUMN position TO lost".encode())
+    assert await round_() is True
+    assert [graph.vectors for graph in (await library.find_index(other.arn)).graphs] == [few + 1]
+
+
 async def test_the_task_builds_by_itself_until_it_is_cancelled(
     database: Database, index: Index, few: int, rows: Rows
 ) -> None:
