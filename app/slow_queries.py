@@ -11,7 +11,6 @@ from pgvector import Vector
 from app.audit import Event
 from app.database.explanation import with_places
 from app.database.statements import Statement
-from app.monitoring.metrics import SLOW_QUERIES
 from app.observation import Observation, SlowStatement
 
 # So many lines at once, and then one a second: what is slow is often slow for everybody.
@@ -36,7 +35,6 @@ class SlowQueries:
         """Lines that come too fast are left out and counted, and the next says how many."""
         if observation.slowest is None:
             return
-        SLOW_QUERIES.inc()
         if not self._may_tell():
             self._left_out += 1
             return

@@ -1,4 +1,4 @@
-"""What is told of answered requests: log lines and spans; a moment later, many at once, and nobody waits for it.
+"""What is told of answered requests: log lines and spans, a moment later, many at once; nobody waits for it.
 
 What that needs has left the processor's caches since the last request: fetching it anew took a twelfth of a worker's
 time for a search, and once is enough for all that were answered meanwhile.
@@ -72,8 +72,7 @@ class Telling:
     def _tell(self, event: Event, observation: Observation, scope: Scope) -> None:
         if self._request_log.is_on:
             self._request_log.write(line_of(event, observation, scope))
-        if observation.slowest is not None:
-            self._slow_queries.tell(event, observation)
+        self._slow_queries.tell(event, observation)
         if self._tracing is not None:
             self._tracing.tell(event, observation, scope)
 

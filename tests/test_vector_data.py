@@ -80,7 +80,7 @@ def test_the_same_numbers_go_to_the_search(numbers: str) -> None:
     assert query_vector(data, 2, DistanceMetric.EUCLIDEAN) is data.float32
 
 
-NUMBERS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 3.4028234663852886e38, -3.4028234663852886e38])
+NUMBERS = st.floats(width=32) | st.sampled_from([0.0, -0.0, LARGEST, -LARGEST])
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=5), st.integers(1, 5), st.sampled_from(DistanceMetric))

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
+from pgvector import Vector
 
 from app.cli.connection import opened_catalog
 from app.cli.iam.owners import OfAccount
@@ -34,7 +34,7 @@ async def explain(
             index = await index_named(transaction, catalog, account, name)
         async with catalog.database.connection() as connection:
             stored = await sample(connection, index, 1, seed=0)
-            vector = next(iter(stored.values()), np.ones(index.dimension, dtype=np.float32))
+            vector = next(iter(stored.values()), Vector([1.0] * index.dimension))
             search = options.of(catalog, index, vector)
             explanation = await explanation_of(connection, search, analyze=analyze, as_json=json)
             tail = await count_tail(connection, index)

@@ -20,7 +20,6 @@ from app.errors import NotFoundException
 from app.filters.nodes import Node
 from app.filters.parse import parse_filter
 from app.limits import MAX_TOP_K
-from app.vector_data import Float32Vector
 
 IndexName = Annotated[str, Parameter(name="--index", help="As bucket/index.")]
 TopK = Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_TOP_K), help=f"1 to {MAX_TOP_K}.")]
@@ -38,11 +37,11 @@ class SearchOptions:
     filter: Filter = None
     metadata: Metadata = False
 
-    def of(self, catalog: Catalog, index: Index, vector: Float32Vector) -> Search:
+    def of(self, catalog: Catalog, index: Index, vector: Vector) -> Search:
         """As the server would search; what is JSON but no filter is refused in its words."""
         return Search(
             index=index,
-            vector=Vector(vector),
+            vector=vector,
             top_k=self.top_k,
             filter=self._node(index),
             return_metadata=self.metadata,

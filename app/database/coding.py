@@ -26,6 +26,7 @@ from app.database.codes import planes_of, sampled, thresholds_of
 from app.database.connection import Connection
 from app.database.graph_growth import MIN_CODED_DIMENSION
 from app.database.graphs import count_vectors, end_of
+from app.database.postponed import Postponed
 from app.database.statements import compiled
 from app.database.writers import writers_of
 
@@ -37,7 +38,6 @@ COUNTED_SECONDS, SETTLED_SECONDS = 5, 60
 SAMPLE = 1_000
 # Of an index whose writers take longer, the codes wait: others have some too.
 WRITERS_SECONDS, WRITERS_POLL_SECONDS, POSTPONED_SECONDS = 1, 0.05, 5
-RETRY_SECONDS = 60
 LOCK = 0x5333_5643  # "S3VC"
 
 # A table that is still read is dropped another time.  A million vectors take some ten seconds.
@@ -66,7 +66,7 @@ class Coding:
         """The last positions, as they were when they were looked at."""
         self._counted: dict[int, Counted] = {}
         self._coded: set[int] = set()
-        self._postponed: dict[int, float] = {}
+        self._postponed = Postponed()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -93,9 +93,9 @@ class Coding:
         await code_catalog.forget_lost(connection)
         positions = await graph_catalog.last_positions(connection)
         self._forget_all_but(set(positions))
-        now, steps = time.monotonic(), 0
+        steps = 0
         due = {i for i, last in positions.items() if self._seen.get(i) != last or i in self._coded}
-        due = {i for i in due if self._postponed.get(i, now) <= now}
+        due = {i for i in due if i not in self._postponed}
         for row in await connection.run(compiled(catalog.indexes_by_id(due))) if due else ():
             index = catalog.index_of_row(row, self._region)
             steps += await self._look(connection, index, positions[index.id])
@@ -105,7 +105,7 @@ class Coding:
     def _forget_all_but(self, index_ids: set[int]) -> None:
         self._seen = {i: last for i, last in self._seen.items() if i in index_ids}
         self._counted = {i: counted for i, counted in self._counted.items() if i in index_ids}
-        self._postponed = {i: moment for i, moment in self._postponed.items() if i in index_ids}
+        self._postponed.forget_all_but(index_ids)
         self._coded &= index_ids
 
     async def _look(self, connection: Connection, index: Index, last: int) -> bool:
@@ -113,22 +113,19 @@ class Coding:
         try:
             step = await self._step(connection, index, last + 1)
             if isinstance(step, Begin | Add) and not await older_writers_have_ended(connection, index):
-                self._postponed[index.id] = time.monotonic() + POSTPONED_SECONDS
+                self._postponed.put_off(index, POSTPONED_SECONDS)
                 return False
             is_done = await take(connection, index, step)
         except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation):  # deleted meanwhile
             return False
         except psycopg.errors.LockNotAvailable:  # somebody has the table for himself
-            self._postponed[index.id] = time.monotonic() + POSTPONED_SECONDS
+            self._postponed.put_off(index, POSTPONED_SECONDS)
             return False
         except psycopg.Error as error:
-            if connection.closed:
-                raise
-            log.warning("coding_failed", index=str(index.arn), reason=reason(error))
-            self._postponed[index.id] = time.monotonic() + RETRY_SECONDS
+            self._postponed.put_off_for(error, connection, index, "coding_failed")
             return False
         if not is_done:
-            self._postponed[index.id] = time.monotonic() + RETRY_SECONDS
+            self._postponed.put_off(index)
             return False
         self._seen[index.id] = last
         has_codes = step is not None or index.codes is not None

@@ -21,6 +21,7 @@ from app.database.concurrent_indexes import analyze
 from app.database.connection import Connection
 from app.database.graph_growth import ABSORBED_PER_SECOND, Absorb, Build, Forget, Step, Survey, next_step
 from app.database.graphs import absorb, count_vectors, create_graph, end_of, graph_bytes
+from app.database.postponed import Postponed
 from app.database.range_indexes import RangeUse
 from app.database.statements import compiled
 
@@ -30,7 +31,6 @@ INTERVAL_SECONDS = 2
 RESTING_SECONDS = 10
 SETTLED_SECONDS = 60
 ABSORB_BATCH = 50
-RETRY_SECONDS = 60
 MIN_BUILD_KB = 64 * 1024
 LOCK = 0x5333_5647  # "S3VG"
 
@@ -47,7 +47,7 @@ class GraphBuilding:
         self._range_use = range_use
         self._written: dict[int, deque[tuple[float, int]]] = {}
         self._settled: dict[int, tuple[int, float]] = {}
-        self._postponed: dict[int, float] = {}
+        self._postponed = Postponed()
         self._loaded: set[int] = set()
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class GraphBuilding:
             if self._is_being_loaded(index.id, last, loading):
                 continue
             rate = self._written_per_second(index.id, last)
-            if self._is_settled(index.id, last) or self._is_postponed(index.id) or index.id in waiting:
+            if self._is_settled(index.id, last) or index.id in self._postponed or index.id in waiting:
                 continue
             step = await self._look(connection, index, last, rate)
             steps += step is not None
@@ -108,17 +108,14 @@ class GraphBuilding:
         except psycopg.errors.UndefinedTable:  # deleted meanwhile
             return None
         except psycopg.Error as error:
-            if connection.closed:
-                raise
-            log.warning("building_failed", index=str(index.arn), reason=reason(error))
-            self._postponed[index.id] = time.monotonic() + RETRY_SECONDS
+            self._postponed.put_off_for(error, connection, index, "building_failed")
             return None
         return step
 
     def _forget_all_but(self, index_ids: set[int]) -> None:
         self._written = {i: seen for i, seen in self._written.items() if i in index_ids}
         self._settled = {i: seen for i, seen in self._settled.items() if i in index_ids}
-        self._postponed = {i: moment for i, moment in self._postponed.items() if i in index_ids}
+        self._postponed.forget_all_but(index_ids)
         self._loaded &= index_ids
 
     def _is_being_loaded(self, index_id: int, last: int, loading: set[int]) -> bool:
@@ -135,9 +132,6 @@ class GraphBuilding:
         """Nothing was to do, and nothing has been written since; deletions are looked for once in a while."""
         position, moment = self._settled.get(index_id, (-1, 0.0))
         return position == last and time.monotonic() < moment + SETTLED_SECONDS
-
-    def _is_postponed(self, index_id: int) -> bool:
-        return time.monotonic() < self._postponed.get(index_id, 0)
 
     def _written_per_second(self, index_id: int, last: int) -> float:
         """Over the last ten seconds; infinite before they are over."""

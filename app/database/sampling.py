@@ -2,17 +2,16 @@
 
 import random
 
-import numpy as np
 import sqlalchemy as sa
+from pgvector import Vector
 
 from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.statements import Statement, compiled
 from app.database.vector_table import hash_of, table_of
-from app.vector_data import Float32Vector
 
 
-async def sample(connection: Connection, index: Index, number: int, seed: int) -> dict[str, Float32Vector]:
+async def sample(connection: Connection, index: Index, number: int, seed: int) -> dict[str, Vector]:
     """By key; fewer where fewer are stored.
 
     Keys stand in a random order in the index of their hashes, so that those behind any place are a sample.
@@ -21,7 +20,7 @@ async def sample(connection: Connection, index: Index, number: int, seed: int) -
     rows = await connection.run(_in_order_of_hashes(index, number, start))
     if len(rows) < number:
         rows += await connection.run(_in_order_of_hashes(index, number - len(rows), None, start))
-    return {row.key: np.asarray(row.embedding.to_numpy(), dtype=np.float32) for row in rows}
+    return {row.key: row.embedding for row in rows}
 
 
 def _in_order_of_hashes(index: Index, number: int, first: int | None, end: int | None = None) -> Statement:

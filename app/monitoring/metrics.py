@@ -112,6 +112,8 @@ def count_request(event: Event, observation: Observation) -> None:
         TEXT_SEARCHES.labels("yes" if observation.strategies else "no").inc()
     if observation.strategies:
         _count_search(observation)
+    if observation.slowest is not None:
+        SLOW_QUERIES.inc()
     if event.error is not None:
         _count_refusal(event)
     # The last, so that whoever sees it sees all of the request.

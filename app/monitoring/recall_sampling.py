@@ -13,7 +13,6 @@ from statistics import fmean
 
 import psycopg
 import structlog
-from pgvector import Vector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -90,7 +89,7 @@ class RecallSampling(Collector):
             for vector in vectors.values():
                 search = Search(
                     index=index,
-                    vector=Vector(vector),
+                    vector=vector,
                     top_k=TOP_K,
                     filter=None,
                     return_metadata=False,

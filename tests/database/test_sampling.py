@@ -16,7 +16,7 @@ async def test_a_sample_is_as_large_as_it_can_be_and_has_nothing_twice(
         found = await sample(connection, index, number, seed=1)
     assert len(found) == min(number, 100)
     for key, vector in found.items():
-        assert (vector == vectors[int(key[1:])]).all()
+        assert (vector.to_numpy() == vectors[int(key[1:])]).all()
 
 
 async def test_a_seed_always_chooses_the_same(library: Library, database: Database) -> None:

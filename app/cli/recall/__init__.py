@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from pgvector import Vector
 from rich.console import Console
 from rich.progress import Progress
 
@@ -24,7 +25,6 @@ from app.database.recall import Recall, most_searches, recall_of
 from app.database.sampling import sample
 from app.database.selectivity import Selectivity
 from app.database.strategy import Approximate
-from app.vector_data import Float32Vector
 
 Samples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000), help="So many stored vectors are queries.")]
 Seed = Annotated[int, Parameter(help="Other seeds choose other vectors.")]
@@ -76,7 +76,7 @@ async def recall(
         show_report(report, name, of_account)
 
 
-async def query_vectors(connection: Connection, index: Index, measuring: Measuring) -> list[Float32Vector]:
+async def query_vectors(connection: Connection, index: Index, measuring: Measuring) -> list[Vector]:
     if measuring.queries is not None:
         return read_queries(measuring.queries, index)
     return list((await sample(connection, index, measuring.samples, measuring.seed)).values())

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import msgspec
+from pgvector import Vector
 
 from app.cli.output import CommandError
 from app.database.catalog import Index
 from app.shapes import VectorData
-from app.vector_data import Float32Vector, InvalidVector, query_vector
+from app.vector_data import InvalidVector, query_vector
 
 
-def read_queries(path: Path, index: Index) -> list[Float32Vector]:
+def read_queries(path: Path, index: Index) -> list[Vector]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -18,11 +19,11 @@ def read_queries(path: Path, index: Index) -> list[Float32Vector]:
     return [query(line, index, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def query(line: bytes, index: Index, place: str) -> Float32Vector:
+def query(line: bytes, index: Index, place: str) -> Vector:
     """As QueryVectors takes it."""
     try:
         numbers = msgspec.json.decode(line, type=list[float])
-        return query_vector(VectorData(list(numbers)), index.dimension, index.distance_metric).to_numpy()
+        return query_vector(VectorData(list(numbers)), index.dimension, index.distance_metric)
     except msgspec.DecodeError:
         raise CommandError(f"{place} is not a JSON array of numbers.") from None
     except InvalidVector as error:
