@@ -21,6 +21,7 @@ T = TypeVar("T")
 # For an answer to COMMIT, which no statement_timeout bounds while it waits for a synchronous standby.
 COMMIT_SECONDS = 30
 ATTEMPTS = 3
+PAUSE_SECONDS = 0.05  # times the attempt
 
 _UNKNOWN = object()  # unlike whatever a session is to be
 
@@ -76,11 +77,12 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def again(self, write: Callable[[], Awaitable[T]]) -> T:
         """Where it was chosen to end a deadlock, which left nothing of it; in a transaction of others, they must."""
         attempts = ATTEMPTS if self._is_idle else 1
-        for _ in range(1, attempts):
+        for attempt in range(1, attempts):
             try:
                 return await write()
             except (errors.DeadlockDetected, errors.SerializationFailure):
-                continue
+                # At once, it might take again what the others have waited for, and end in the same deadlock.
+                await asyncio.sleep(attempt * PAUSE_SECONDS)
         return await write()
 
     @asynccontextmanager

@@ -295,16 +295,24 @@ async def is_refused(database: Database, way: Way) -> bool:
 async def test_a_write_that_ended_a_deadlock_is_made_again(
     database: Database, library: Library, administrator: psycopg.Connection[Any], own_database_url: str
 ) -> None:
+    """Whoever begins to wait last finds it: that is the write, which a third keeps until the other waits for it."""
     index = await library.create_index(2)
-    await put(database, index, "a", "b")
-    table = f"vectors.index_{index.id}"
-    with psycopg.connect(own_database_url, options="-c deadlock_timeout=1h") as other:
-        other.execute(f"SELECT FROM {table} WHERE key = 'b' FOR UPDATE".encode())
-        writing = asyncio.create_task(put(database, index, "a", "b"))
+    await put(database, index, "a", "b", "c")
+    lock = f"SELECT FROM vectors.index_{index.id} WHERE key = '{{}}' FOR UPDATE".format
+    with (
+        psycopg.connect(own_database_url, options="-c deadlock_timeout=1h -c application_name=other") as other,
+        psycopg.connect(own_database_url) as third,
+    ):
+        other.execute(lock("c").encode())
+        third.execute(lock("b").encode())
+        writing = asyncio.create_task(put(database, index, "a", "b", "c"))
         await backend(administrator, "wait_event_type = 'Lock'")
-        await asyncio.to_thread(other.execute, f"SELECT FROM {table} WHERE key = 'a' FOR UPDATE".encode())
-        other.commit()
-    await writing
+        waiting = asyncio.create_task(asyncio.to_thread(other.execute, lock("a").encode()))
+        await backend(administrator, "wait_event_type = 'Lock' AND application_name = 'other'")
+        third.rollback()
+        await waiting
+        other.rollback()
+        await writing
 
 
 async def put(database: Database, index: Index, *keys: str) -> None:
