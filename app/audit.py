@@ -43,6 +43,10 @@ class Event(Struct):
     decision: Decision | None = None
     error: S3VectorsError | None = None
 
+    def forget_decisions(self) -> None:
+        """Those about a principal who may be nobody by now, or have other permissions."""
+        self.principal, self.resources, self.decision = None, [], None
+
     @property
     def vectors(self) -> int | None:
         """How many were written, deleted or returned; None where it is not about them, or where nothing came of it."""

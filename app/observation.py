@@ -63,6 +63,12 @@ current: ContextVar[Observation | None] = ContextVar("observation", default=None
 """Of the request whose task this is; None in the background and on the command line."""
 
 
+def forget_search() -> None:
+    """That is made again, since what it went by is no longer true."""
+    if (observation := current.get()) is not None:
+        observation.strategies, observation.texts, observation.candidates, observation.matches = [], 0, 0, None
+
+
 def waited_for_database(since: float, what: str) -> None:
     """`since` is of time.perf_counter."""
     if (observation := current.get()) is None:

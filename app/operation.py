@@ -18,8 +18,10 @@ from app.authorization import Caller
 from app.constraints import Input
 from app.dispatch import dispatched
 from app.errors import SerializationException
+from app.observation import forget_search
 from app.server import Server
 from app.shapes import Output
+from app.signer import Signer
 
 In = TypeVar("In", bound=Input)
 Operation = Callable[[In, Caller, Server], Awaitable[Output]]
@@ -27,8 +29,11 @@ Operation = Callable[[In, Caller, Server], Awaitable[Output]]
 _encode = msgspec.json.Encoder().encode
 
 
-def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], ASGIRouteHandler]:
+def operation(
+    method: HttpMethod, path: str, *, only_reads: bool = False
+) -> Callable[[Operation[In]], ASGIRouteHandler]:
     """Makes a route of a function of (data, caller, server); an error of the protocol never reaches it."""
+    run = _read if only_reads else _run
 
     def register(function: Operation[In]) -> ASGIRouteHandler:
         input_type: type[In] = get_type_hints(function)["data"]
@@ -38,9 +43,9 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], ASGIRo
             message: Any = await receive()
             async with large_bodies.room_for(len(message["body"])):
                 data = await _decoded(message.pop("body"), scope, decoder)
-                caller: Caller = await scope["state"]["caller"]()
-                caller.event.input = data
-                caller.event.output = output = await function(data, caller, scope["litestar_app"].state.server)
+                signer: Signer = scope["state"]["signer"]
+                signer.event.input = data
+                signer.event.output = output = await run(function, data, signer, scope["litestar_app"].state.server)
                 answer = _encode(output)
             await respond(send, 200, [(b"content-type", b"application/json")], answer)
 
@@ -48,6 +53,30 @@ def operation(method: HttpMethod, path: str) -> Callable[[Operation[In]], ASGIRo
         return dispatched(input_type.__name__.removesuffix("Input"), (method, path.encode()))(handler)
 
     return register
+
+
+async def _run(function: Operation[In], data: In, signer: Signer, server: Server) -> Output:
+    return await function(data, await signer.confirmed(), server)
+
+
+async def _read(function: Operation[In], data: In, signer: Signer, server: Server) -> Output:
+    """By what is kept, while PostgreSQL is asked whether it still holds; if not, as if nothing had been read.
+
+    Neither an answer nor an error leaves this before that is known.
+    """
+    try:
+        outcome: Output | Exception = await function(data, signer.as_kept(), server)
+    except Exception as error:  # noqa: BLE001 - raised below, where nothing takes it for a failure to confirm it
+        outcome = error
+    try:
+        if await signer.is_as_kept():
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+    finally:
+        del outcome  # an error holds this frame, by its traceback
+    forget_search()
+    return await _run(function, data, signer, server)
 
 
 async def _decoded(body: memoryview, scope: Scope, decoder: msgspec.json.Decoder[In]) -> In:

@@ -10,9 +10,9 @@ from litestar import HttpMethod
 
 from app.asgi import Receive, Scope, Send, respond
 from app.audit import Event
-from app.authorization import Caller
 from app.dispatch import dispatched
 from app.errors import S3VectorsError, UnknownOperationException
+from app.signer import Signer
 
 SERVICE = "sts"
 VERSION = "2011-06-15"
@@ -34,7 +34,8 @@ CODES = {
 
 @dispatched("GetCallerIdentity", (HttpMethod.POST, b"/"))
 async def get_caller_identity(scope: Scope, receive: Receive, send: Send) -> None:
-    caller: Caller = await scope["state"]["caller"]()
+    signer: Signer = scope["state"]["signer"]
+    caller = await signer.confirmed()
     body = (await receive())["body"]
     form = parse_qs(bytes(body).decode("latin-1")) if len(body) <= MAX_FORM_BYTES else {}
     if form.get("Action") != ["GetCallerIdentity"] or form.get("Version") != [VERSION]:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from app.settings import Settings
 from tests.conftest import open_directory
@@ -61,37 +61,57 @@ def servers(copied_database: Callable[[], str]) -> Iterator[Servers]:
         yield servers
 
 
-def answer(asking: Any) -> str:
-    try:
-        asking.get_index(**MOVIES)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return "OK"
+class Asking(Struct, frozen=True):
+    """One whose caller is confirmed before it begins, or one that is confirmed while PostgreSQL reads."""
+
+    operation: str
+    method: str
+    members: dict[str, Any] = {}
+
+    def answer(self, client: Any, index: dict[str, str] = MOVIES) -> str:
+        try:
+            getattr(client, self.method)(**index, **self.members)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "OK"
 
 
-def test_a_bucket_policy(servers: Servers) -> None:
+GET_INDEX = Asking("GetIndex", "get_index")
+QUERY_VECTORS = Asking("QueryVectors", "query_vectors", {"topK": 1, "queryVector": {"float32": [1, 0]}})
+asked_both_ways = pytest.mark.parametrize("asked", [GET_INDEX, QUERY_VECTORS], ids=lambda asked: asked.operation)
+
+
+@asked_both_ways
+def test_a_bucket_policy(servers: Servers, asked: Asking) -> None:
     root = servers.clients(**ROOT)
-    asking = servers.clients(**servers.identities.user(HOME, "policy", EVERYTHING))
-    denying = policy(deny("s3vectors:GetIndex", "*", Principal={"AWS": f"arn:aws:iam::{HOME}:user/policy"}))
+    asking = servers.clients(**servers.identities.user(HOME, f"policy-{asked.operation}", EVERYTHING))
+    denying = policy(
+        deny(
+            f"s3vectors:{asked.operation}", "*", Principal={"AWS": f"arn:aws:iam::{HOME}:user/policy-{asked.operation}"}
+        )
+    )
     for i in range(TIMES):
         here, there = root[i % 2], asking[(i + 1) % 2]
         here.put_vector_bucket_policy(vectorBucketName="media", policy=denying)
-        assert answer(there) == "AccessDeniedException"
+        assert asked.answer(there) == "AccessDeniedException"
         here.delete_vector_bucket_policy(vectorBucketName="media")
-        assert answer(there) == "OK"
+        assert asked.answer(there) == "OK"
 
 
-def test_a_tag(servers: Servers) -> None:
+@asked_both_ways
+def test_a_tag(servers: Servers, asked: Asking) -> None:
     root, arn = servers.clients(**ROOT), f"arn:aws:s3vectors:us-east-1:{HOME}:bucket/media/index/movies"
     locked = {"StringEquals": {"aws:ResourceTag/locked": "yes"}}
-    user = servers.identities.user(HOME, "tag", EVERYTHING, deny("s3vectors:GetIndex", "*", Condition=locked))
+    user = servers.identities.user(
+        HOME, f"tag-{asked.operation}", EVERYTHING, deny(f"s3vectors:{asked.operation}", "*", Condition=locked)
+    )
     asking = servers.clients(**user)
     for i in range(TIMES):
         here, there = root[i % 2], asking[(i + 1) % 2]
         here.tag_resource(resourceArn=arn, tags={"locked": "yes"})
-        assert answer(there) == "AccessDeniedException"
+        assert asked.answer(there) == "AccessDeniedException"
         here.untag_resource(resourceArn=arn, tagKeys=["locked"])
-        assert answer(there) == "OK"
+        assert asked.answer(there) == "OK"
 
 
 def test_an_index_mode(servers: Servers) -> None:
@@ -100,33 +120,29 @@ def test_an_index_mode(servers: Servers) -> None:
         connection.execute("UPDATE s3_vectors.vector_buckets SET creation_time = '2026-09-01'")
     root = servers.clients(**ROOT)
 
-    def answer_to_prefix(asking: Any) -> str:
-        members = {"topK": 1, "queryVector": {"float32": [1, 0]}, "filter": {"title": {"$startsWith": "So"}}}
-        try:
-            asking.query_vectors(**MOVIES, **members)
-        except ClientError as error:
-            return str(error.response["Error"]["Code"])
-        return "OK"
-
+    asked = structs.replace(QUERY_VECTORS, members=QUERY_VECTORS.members | {"filter": {"title": {"$startsWith": "So"}}})
     for i in range(TIMES):
         here, there = root[i % 2], root[(i + 1) % 2]
         here.update_index_mode(**MOVIES, indexMode="CLASSIC")
-        assert answer_to_prefix(there) == "ValidationException"
+        assert asked.answer(there) == "ValidationException"
         here.update_index_mode(**MOVIES, indexMode="ENHANCED")
-        assert answer_to_prefix(there) == "OK"
+        assert asked.answer(there) == "OK"
 
 
-def test_an_identity_policy(servers: Servers) -> None:
-    asking = servers.clients(**servers.identities.user(HOME, "identity", EVERYTHING))
+@asked_both_ways
+def test_an_identity_policy(servers: Servers, asked: Asking) -> None:
+    name = f"identity-{asked.operation}"
+    asking = servers.clients(**servers.identities.user(HOME, name, EVERYTHING))
     for i in range(TIMES // 5):
-        servers.identities.put_policy(HOME, "identity", EVERYTHING, deny("*", "*"))
-        assert answer(asking[i % 2]) == "AccessDeniedException"
-        servers.identities.put_policy(HOME, "identity", EVERYTHING)
-        assert answer(asking[i % 2]) == "OK"
+        servers.identities.put_policy(HOME, name, EVERYTHING, deny("*", "*"))
+        assert asked.answer(asking[i % 2]) == "AccessDeniedException"
+        servers.identities.put_policy(HOME, name, EVERYTHING)
+        assert asked.answer(asking[i % 2]) == "OK"
 
 
-def test_an_access_key_changed_in_plain_sql(servers: Servers) -> None:
-    key = servers.identities.user(HOME, "key", EVERYTHING)
+@asked_both_ways
+def test_an_access_key_changed_in_plain_sql(servers: Servers, asked: Asking) -> None:
+    key = servers.identities.user(HOME, f"key-{asked.operation}", EVERYTHING)
     asking = servers.clients(**key)
     with psycopg.connect(servers.identities.settings.database_url or "", autocommit=True) as connection:
         for i in range(TIMES):
@@ -135,11 +151,12 @@ def test_an_access_key_changed_in_plain_sql(servers: Servers) -> None:
                     "UPDATE s3_vectors.access_keys SET status = %s WHERE access_key_id = %s",
                     [status, key["aws_access_key_id"]],
                 )
-                assert answer(asking[i % 2]) == expected
+                assert asked.answer(asking[i % 2]) == expected
 
 
-def test_a_session_that_is_prolonged_and_then_ended_in_plain_sql(servers: Servers) -> None:
-    session = servers.identities.session(HOME, "session", EVERYTHING)
+@asked_both_ways
+def test_a_session_that_is_prolonged_and_then_ended_in_plain_sql(servers: Servers, asked: Asking) -> None:
+    session = servers.identities.session(HOME, f"session-{asked.operation}", EVERYTHING)
     asking = servers.clients(**session)
     changes = (("now() - interval '1 s'", "ExpiredTokenException"), ("now() + interval '1 h'", "OK"))
     with psycopg.connect(servers.identities.settings.database_url or "", autocommit=True) as connection:
@@ -149,11 +166,24 @@ def test_a_session_that_is_prolonged_and_then_ended_in_plain_sql(servers: Server
                     f"UPDATE s3_vectors.access_keys SET expiration_time = {end} WHERE access_key_id = %s".encode(),
                     [session["aws_access_key_id"]],
                 )
-                assert answer(asking[i % 2]) == expected
+                assert asked.answer(asking[i % 2]) == expected
         connection.execute(
             "DELETE FROM s3_vectors.access_keys WHERE access_key_id = %s", [session["aws_access_key_id"]]
         )
-        assert [answer(one) for one in asking] == ["UnrecognizedClientException"] * 2
+        assert [asked.answer(one) for one in asking] == ["UnrecognizedClientException"] * 2
+
+
+@asked_both_ways
+def test_an_index_that_comes_and_goes(servers: Servers, asked: Asking) -> None:
+    """Whoever has kept that there is none says so to nobody once there is one."""
+    root = servers.clients(**ROOT)
+    series = {**MOVIES, "indexName": "series"}
+    for i in range(TIMES):
+        here, there = root[i % 2], root[(i + 1) % 2]
+        assert asked.answer(there, series) == "NotFoundException"
+        here.create_index(**series, dataType="float32", dimension=2, distanceMetric="cosine")
+        assert asked.answer(there, series) == "OK"
+        here.delete_index(**series)
 
 
 def test_a_bucket_that_is_deleted_and_made_again_has_no_policy_of_its_past(servers: Servers) -> None:
@@ -169,11 +199,12 @@ def test_a_bucket_that_is_deleted_and_made_again_has_no_policy_of_its_past(serve
         here.delete_vector_bucket(**bucket)
 
 
-def test_a_lost_connection_to_the_database_is_made_again(servers: Servers) -> None:
+@asked_both_ways
+def test_a_lost_connection_to_the_database_is_made_again(servers: Servers, asked: Asking) -> None:
     asking = servers.clients(**ROOT)
-    assert [answer(one) for one in asking] == ["OK", "OK"]
+    assert [asked.answer(one) for one in asking] == ["OK", "OK"]
     with psycopg.connect(servers.identities.settings.database_url or "", autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT access, indexes%'"
         )
-    assert {answer(one) for one in asking for _ in range(5)} == {"OK"}
+    assert {asked.answer(one) for one in asking for _ in range(5)} == {"OK"}

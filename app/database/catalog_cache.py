@@ -67,8 +67,13 @@ class CatalogCache:
         self._unknown_keys: dict[str, None] = {}
         self._indexes: dict[IndexArn, catalog.Index | None] = {}
 
+    @property
+    def generation(self) -> Generation:
+        """That of all which is kept: as long as it stays the same, nothing of that has changed."""
+        return self._seen
+
     def ask(self) -> asyncio.Future[Generation]:
-        """For `refresh`: sent now, and awaited when there is nothing else left to do."""
+        """For `refresh`: awaited when there is nothing else left to do."""
         return self._generations.ask()
 
     async def refresh(self, asked: asyncio.Future[Generation] | None = None) -> None:

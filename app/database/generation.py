@@ -34,21 +34,25 @@ class Generations:
         self._reading: list[asyncio.Future[Generation]] = []
         """Who waits for the answer to the read that is under way; nobody while there is none."""
         self._next: list[asyncio.Future[Generation]] = []
+        self._beginning: asyncio.Handle | None = None
         self._reconnection: asyncio.Task[None] | None = None
 
     def ask(self) -> asyncio.Future[Generation]:
-        """Sent as soon as may be, so that the answer comes while the request is looked at.
+        """Sent when the task that asks waits for something: a search is on its way by then, and need not wait for this.
 
         At least as new as this call: who comes while a read waits to begin shares it, but not one that has begun.
         Raises psycopg.Error when it is awaited.
         """
-        asked: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[Generation] = loop.create_future()
         self._next.append(asked)
-        if not self._reading:
-            self._begin()
+        if not self._reading and len(self._next) == 1:
+            self._beginning = loop.call_soon(self._begin)
         return asked
 
     async def close(self) -> None:
+        if self._beginning is not None:
+            self._beginning.cancel()
         if self._reconnection is not None:
             await self._reconnection
         if self._read is not None:

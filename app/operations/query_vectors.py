@@ -66,7 +66,7 @@ class QueryVectorsOutput(Output):
     next_token: str | None = None
 
 
-@operation(HttpMethod.POST, "/QueryVectors")
+@operation(HttpMethod.POST, "/QueryVectors", only_reads=True)
 async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server) -> QueryVectorsOutput:
     arn = data.index(caller.home)
     await authorize(caller, "QueryVectors", arn)

@@ -93,7 +93,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
     return PutVectorsOutput()
 
 
-@operation(HttpMethod.POST, "/GetVectors")
+@operation(HttpMethod.POST, "/GetVectors", only_reads=True)
 async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> GetVectorsOutput:
     arn = data.index(caller.home)
     await authorize(caller, "GetVectors", arn)
@@ -106,7 +106,7 @@ async def get_vectors(data: GetVectorsInput, caller: Caller, server: Server) -> 
     return GetVectorsOutput(vectors=[output_vector(row, cipher) async for row in in_strides(rows)])
 
 
-@operation(HttpMethod.POST, "/ListVectors")
+@operation(HttpMethod.POST, "/ListVectors", only_reads=True)
 async def list_vectors(data: ListVectorsInput, caller: Caller, server: Server) -> ListVectorsOutput:
     arn = data.index(caller.home)
     await authorize(caller, "ListVectors", arn)

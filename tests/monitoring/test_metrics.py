@@ -172,6 +172,7 @@ def test_denials_are_counted_by_what_decided(
 def test_failures_of_the_database_are_counted_by_class(server: OperatedServer, settings: Settings) -> None:
     broken = MOVIES | {"indexName": "broken"}
     server.client.create_index(**broken, dataType="float32", dimension=2, distanceMetric="cosine")
+    server.client.get_vectors(**broken, keys=["alien"])
     before = server.figures
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
         named = "SELECT id FROM s3_vectors.vector_indexes WHERE index_name = 'broken'"
