@@ -64,6 +64,8 @@ async def _read(function: Operation[In], data: In, signer: Signer, server: Serve
 
     Neither an answer nor an error leaves this before that is known.
     """
+    if not signer.cache.is_settled:
+        return await _run(function, data, signer, server)
     try:
         outcome: Output | Exception = await function(data, signer.as_kept(), server)
     except Exception as error:  # noqa: BLE001 - raised below, where nothing takes it for a failure to confirm it

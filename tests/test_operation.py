@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from litestar import HttpMethod
 
+import app.database.catalog_cache
 from app.access_keys import AccessKey
 from app.asgi import Message
 from app.audit import Event
@@ -55,7 +56,9 @@ async def database(copied_database: Callable[[], str]) -> AsyncIterator[Database
 async def cache(database: Database) -> AsyncIterator[CatalogCache]:
     cache = CatalogCache(database, KeyEncryptionKeys(lambda: [bytes(32)]), ROOT)
     await cache.refresh()
-    yield cache
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(app.database.catalog_cache, "SETTLED_SECONDS", 0)
+        yield cache
     await cache.close()
 
 
@@ -76,8 +79,8 @@ async def answer(function: Any, signer: Signer, *, only_reads: bool = True) -> A
 
     handler = operation(HttpMethod.POST, "/CountTurns", only_reads=only_reads)(function)
     state = {"signer": signer, "resource_arn": None}
-    app = SimpleNamespace(state=SimpleNamespace(server=None))
-    await handler.fn({"state": state, "query_string": b"", "litestar_app": app}, receive, send)
+    litestar = SimpleNamespace(state=SimpleNamespace(server=None))
+    await handler.fn({"state": state, "query_string": b"", "litestar_app": litestar}, receive, send)
     return msgspec.json.decode(sent[-1]["body"])["turn"]
 
 
@@ -141,6 +144,16 @@ async def test_a_change_before_it_was_signed_counts(database: Database, cache: C
     with psycopg.connect(database.url) as connection:
         connection.execute(CHANGE.format("access", "access").encode())
     assert await answer(Turns(database.url).function, signer(database, cache)) == 2
+
+
+async def test_what_has_just_changed_is_confirmed_first(
+    database: Database, cache: CatalogCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while vectors are put, when nearly each second search would be made again."""
+    monkeypatch.setattr(app.database.catalog_cache, "SETTLED_SECONDS", 60)
+    with psycopg.connect(database.url) as connection:
+        connection.execute(CHANGE.format("indexes", "indexes").encode())
+    assert await answer(Turns(database.url).function, signer(database, cache)) == 1
 
 
 async def test_whoever_may_write_is_confirmed_before_he_begins(database: Database, cache: CatalogCache) -> None:

@@ -1,5 +1,6 @@
 """Two servers on one database: what is changed through one of them holds for the very next request to the other."""
 
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from msgspec import Struct, structs
 
+from app.database.catalog_cache import SETTLED_SECONDS
 from app.settings import Settings
 from tests.conftest import open_directory
 from tests.identities import EVERYTHING, Identities, client, deny, policy
@@ -96,6 +98,26 @@ def test_a_bucket_policy(servers: Servers, asked: Asking) -> None:
         assert asked.answer(there) == "AccessDeniedException"
         here.delete_vector_bucket_policy(vectorBucketName="media")
         assert asked.answer(there) == "OK"
+
+
+@pytest.mark.parametrize("operation", ["query_vectors", "get_vectors", "list_vectors"])
+def test_a_bucket_policy_after_a_while_in_which_nothing_changed(servers: Servers, operation: str) -> None:
+    """When searches no longer wait until it is known whether something has."""
+    root = servers.clients(**ROOT)
+    members = {"query_vectors": QUERY_VECTORS.members, "get_vectors": {"keys": ["a"]}, "list_vectors": {}}
+    asked = Asking("", operation, members[operation])
+    asking = servers.clients(**servers.identities.user(HOME, f"while-{operation}", EVERYTHING))
+    denied = {"AWS": f"arn:aws:iam::{HOME}:user/while-{operation}"}
+    for i in range(2):
+        here, there = root[i % 2], asking[(i + 1) % 2]
+        assert asked.answer(there) == "OK"
+        time.sleep(SETTLED_SECONDS)
+        here.put_vector_bucket_policy(
+            vectorBucketName="media", policy=policy(deny("s3vectors:*", "*", Principal=denied))
+        )
+        assert asked.answer(there) == "AccessDeniedException"
+        time.sleep(SETTLED_SECONDS)
+        here.delete_vector_bucket_policy(vectorBucketName="media")
 
 
 @asked_both_ways

@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import TypeVar
 
 import structlog
@@ -37,6 +38,8 @@ V = TypeVar("V")
 Load = Callable[[AsyncConnection], Awaitable[T]]
 
 MAX_KEPT = 50_000
+# While vectors are put, codes change what is kept twice a second.
+SETTLED_SECONDS = 2
 MAX_ACCESS_KEY_ID = 128
 
 # What cannot be read must not be taken for nothing to be read.
@@ -63,6 +66,7 @@ class CatalogCache:
         self._root = root
         self._generations = Generations(database.url)
         self._seen = Generation(0, 0, 0)
+        self._changed = -inf
         self._facts: dict[tuple[str, object], object] = {}
         self._unknown_keys: dict[str, None] = {}
         self._indexes: dict[IndexArn, catalog.Index | None] = {}
@@ -71,6 +75,11 @@ class CatalogCache:
     def generation(self) -> Generation:
         """That of all which is kept: as long as it stays the same, nothing of that has changed."""
         return self._seen
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing has changed for a while, so that what is kept will most likely hold for another request."""
+        return time.monotonic() > self._changed + SETTLED_SECONDS
 
     def ask(self) -> asyncio.Future[Generation]:
         """For `refresh`: awaited when there is nothing else left to do."""
@@ -85,7 +94,7 @@ class CatalogCache:
         seen, current = self._seen, self._generations.newest
         if current == seen:
             return
-        self._seen = current
+        self._seen, self._changed = current, time.monotonic()
         if current.connection != seen.connection or current.access != seen.access:
             self._facts.clear()
             self._unknown_keys.clear()
