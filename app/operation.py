@@ -62,7 +62,7 @@ async def _run(function: Operation[In], data: In, signer: Signer, server: Server
 async def _read(function: Operation[In], data: In, signer: Signer, server: Server) -> Output:
     """By what is kept, while PostgreSQL is asked whether it still holds; if not, as if nothing had been read.
 
-    Neither an answer nor an error leaves this before that is known.
+    Neither an answer nor an error leaves this before that is known.  What has just changed may soon change again.
     """
     if not signer.cache.is_settled:
         return await _run(function, data, signer, server)
