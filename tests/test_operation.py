@@ -149,11 +149,17 @@ async def test_a_change_before_it_was_signed_counts(database: Database, cache: C
 async def test_what_has_just_changed_is_confirmed_first(
     database: Database, cache: CatalogCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As while vectors are put, when nearly each second search would be made again."""
+    """As while vectors are put, when each change would make a search of each worker again."""
     monkeypatch.setattr(app.database.catalog_cache, "SETTLED_SECONDS", 60)
     with psycopg.connect(database.url) as connection:
         connection.execute(CHANGE.format("indexes", "indexes").encode())
     assert await answer(Turns(database.url).function, signer(database, cache)) == 1
+
+
+async def test_as_long_as_nothing_is_known_callers_are_confirmed_first(database: Database) -> None:
+    unread = CatalogCache(database, KeyEncryptionKeys(lambda: [bytes(32)]), ROOT)
+    assert await answer(Turns(database.url).function, signer(database, unread)) == 1
+    await unread.close()
 
 
 async def test_whoever_may_write_is_confirmed_before_he_begins(database: Database, cache: CatalogCache) -> None:

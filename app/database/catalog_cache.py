@@ -66,7 +66,7 @@ class CatalogCache:
         self._root = root
         self._generations = Generations(database.url)
         self._seen = Generation(0, 0, 0)
-        self._changed = -inf
+        self._changed = inf  # until it is known what holds
         self._facts: dict[tuple[str, object], object] = {}
         self._unknown_keys: dict[str, None] = {}
         self._indexes: dict[IndexArn, catalog.Index | None] = {}

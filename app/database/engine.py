@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -61,6 +61,8 @@ _SESSION = (
     " -c lock_timeout=5s -c statement_timeout={timeout}s -c idle_in_transaction_session_timeout={timeout}s"
 )
 _TRANSACTION_TIMEOUT_SINCE = 170000  # versions of PostgreSQL that know it
+
+_AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
 
 _INDEX_TABLE = re.compile(r"\bvectors\.index_(\d+)\b")
 
@@ -139,42 +141,30 @@ class Database:
         finally:
             waited_for_database(started, "transaction")
 
-    def connection(self, *, heavy: bool = False) -> AbstractAsyncContextManager[Connection]:
+    @asynccontextmanager
+    async def connection(self, *, heavy: bool = False) -> AsyncIterator[Connection]:
         """For single statements, each of which is a transaction; failures as of `transaction`.
 
         `heavy` are those that may take long: they leave some connections to the others.
         """
-        return self._heavy_connection() if heavy else self._connection()
-
-    @asynccontextmanager
-    async def _heavy_connection(self) -> AsyncIterator[Connection]:
-        async with self._heavy_slots, self._connection() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            connection = await self._ready()
-            try:
-                yield connection
-            except errors.UndefinedTable as error:
-                if await _is_deleted(connection, error):
-                    raise NotFoundException(INDEX_NOT_FOUND) from error
-                raise
-            except errors.ReadOnlySqlTransaction:
-                _give_up(connection)
-                raise
-            finally:
-                await self._return(connection)
-        except psycopg.Error as error:
-            raise _answer_to(error) from error
-
-    async def _ready(self) -> Connection:
-        started = time.perf_counter()
-        try:
-            return await self._lent(autocommit=True)
-        finally:
-            waited_for_database(started, "pool")
+        async with self._heavy_slots if heavy else _AT_ONCE:
+            with translated():
+                started = time.perf_counter()
+                try:
+                    connection = await self._lent(autocommit=True)
+                finally:
+                    waited_for_database(started, "pool")
+                try:
+                    yield connection
+                except errors.UndefinedTable as error:
+                    if await _is_deleted(connection, error):
+                        raise NotFoundException(INDEX_NOT_FOUND) from error
+                    raise
+                except errors.ReadOnlySqlTransaction:
+                    _give_up(connection)
+                    raise
+                finally:
+                    await self._return(connection)
 
 
 def _give_up(connection: Any) -> None:

@@ -39,7 +39,7 @@ class Pool(AsyncConnectionPool[Connection]):
         return True
 
     def _is_good(self, connection: Connection) -> bool:
-        is_ours = connection._pool is self and self._pool_full_event is None  # noqa: SLF001
+        is_ours = connection._pool is self  # noqa: SLF001
         is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
         is_fresh = connection._expire_at > time.monotonic() and connection._created_at > self._drained_at  # noqa: SLF001
         return is_ours and is_idle and is_fresh
