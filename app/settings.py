@@ -40,6 +40,11 @@ def default_workers() -> int:
     return min(2, os.cpu_count() or 1)
 
 
+def default_write_rate() -> int:
+    """As AWS takes of one index, more or less, for each core; measured in docs/decisions.md 82."""
+    return 2_000 * (os.cpu_count() or 1)
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The description is what a wrong value is answered with."""
 
@@ -77,6 +82,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     views: Annotated[bool, Meta(description="on or off")] = True
     pool_size: Annotated[int, Meta(ge=1, le=1000, description="a number, 1 to 1000")] = 10
     recall_target: Annotated[float, Meta(ge=0.5, le=0.999, description="a share, 0.5 to 0.999")] = 0.98
+    write_rate_beside_searches: Annotated[
+        int, Meta(ge=0, description="a number of vectors per second, or 0 for as many as come")
+    ] = field(default_factory=default_write_rate)
     clock_skew_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 900
     rate_limit: Annotated[str, Meta(description="requests per second, as in 100, or with a burst, as in 100:200")] = ""
     request_timeout_seconds: Annotated[int, Meta(ge=1, description="a number of seconds, 1 or more")] = 120

@@ -64,6 +64,7 @@ DATABASE_ERRORS = Counter(
     "Failures of PostgreSQL by class of SQLSTATE, or `pool` where none was free.",
     ["sqlstate_class"],
 )
+PACED_SECONDS = Counter("pgs3vectors_writes_paced_seconds", "How long writes have given way to searches.")
 SLOW_QUERIES = Counter("pgs3vectors_slow_queries", "Requests with a statement that the operator calls slow.")
 AUDIT_LOST = Counter("pgs3vectors_audit_records_lost", "Audit records that could not be written.")
 

@@ -1,4 +1,4 @@
-"""Where workers keep what they count, so that it outlives them: small files that each maps into its memory.
+"""Where workers keep what they count, so that it outlives them, and what they must know of each other: small files.
 
 In memory rather than on a disk, whose writing out would now and then keep a worker waiting.
 """
@@ -51,6 +51,11 @@ def invite(folder: Path, place: int) -> None:
     By the place among the workers, not by process: who is begun again goes on where his predecessor ended.
     """
     os.environ |= {FOLDER: str(folder), PLACE: str(place)}
+
+
+def folder_of_workers() -> Path:
+    """Of the process that was invited."""
+    return Path(os.environ[FOLDER])
 
 
 def accept() -> None:

@@ -76,6 +76,7 @@ async def query_vectors(data: QueryVectorsInput, caller: Caller, server: Server)
         raise ValidationException.at("queryVector", "Must specify queryVector, queryTexts, or both")
     index = await server.cache.index(arn)
     cipher = await record_cipher(server.cache, index)
+    server.pacing.note_search()
     search = _search(data, index, index.recall_target or server.settings.recall_target, cipher)
     page = await _page(data, caller, server, search)
     return QueryVectorsOutput(

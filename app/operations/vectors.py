@@ -86,7 +86,7 @@ async def put_vectors(data: PutVectorsInput, caller: Caller, server: Server) -> 
         # No connection is held while the vectors are read.
         vectors = in_strides(enumerate(data.vectors))
         records = {vector.key: _stored(i, vector, index, cipher) async for i, vector in vectors}
-        async with server.database.connection(heavy=True) as connection:
+        async with server.pacing.writing(len(records)), server.database.connection(heavy=True) as connection:
             await vector_table.upsert(connection, index, [records[key] for key in sorted(records)])
 
     await _with_current_index(server, arn, put)

@@ -99,6 +99,21 @@ def test_searches_for_texts_are_counted_with_and_without_a_vector(server: Operat
     assert increase(before, after, "searches_total", strategy="exact") == 2
 
 
+def test_writes_that_give_way_to_searches_are_counted(settings: Settings, server: OperatedServer) -> None:
+    assert server.figures("writes_paced_seconds_total") == 0
+    given = {"KEY_ENCRYPTION_KEY": settings.key_encryption_key, "WRITE_RATE_BESIDE_SEARCHES": "2"}
+    with (
+        open_directory() as directory,
+        operated(directory / "data", settings.database_url or "", **given) as pacing,
+    ):
+        end = time.monotonic() + 60
+        while pacing.figures("writes_paced_seconds_total") == 0 and time.monotonic() < end:
+            pacing.client.query_vectors(**MOVIES, topK=1, queryVector={"float32": [1.0, 1.0]})
+            for _ in range(2):  # the second waits until the turn of the first is over
+                pacing.client.put_vectors(**MOVIES, vectors=[ALIEN])
+        assert pacing.figures("writes_paced_seconds_total") > 0
+
+
 def test_vectors_are_counted_by_what_was_done_with_them(server: OperatedServer) -> None:
     before, vectors = server.figures, [ALIEN | {"key": f"alien {i}"} for i in range(5)]
     server.client.put_vectors(**MOVIES, vectors=vectors)
