@@ -6,7 +6,6 @@ other's searches and turns by files in the folder that they share.
 
 import asyncio
 import fcntl
-import mmap
 import os
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.monitoring.metrics import PACED_SECONDS
+from app.shared_folder import SharedNumbers
 
 # After a search, the next is expected for so long.
 SEARCHING_SECONDS = 1
@@ -48,13 +48,16 @@ class Turn:
 class Pacing:
     """There is a turn for every two cores, so that one of them is left to searches."""
 
-    def __init__(self, folder: Path, vectors_per_second: int, cores: int) -> None:
-        """So many in all turns together; 0 is as many as come."""
+    def __init__(self, folder: Path, last_search: SharedNumbers, vectors_per_second: int, cores: int) -> None:
+        """So many in all turns together; 0 is as many as come.
+
+        A search is known by the monotonic clock, of which all processes have the same.
+        """
         turns = max(1, cores // 2)
         self._seconds_per_vector = turns / vectors_per_second if vectors_per_second else 0
         self._turns = [Turn(folder / f"turn-{i}") for i in range(turns)] if vectors_per_second else []
         self._queue = asyncio.Lock()
-        self._last_search = _shared_number(folder / "last-search")
+        self._last_search = last_search
 
     def note_search(self) -> None:
         self._last_search[0] = time.monotonic()
@@ -89,13 +92,3 @@ class Pacing:
         finally:
             PACED_SECONDS.inc(time.perf_counter() - started)
         return None
-
-
-def _shared_number(file: Path) -> "memoryview[float]":
-    """The monotonic clock is the same for all processes, and a number of eight bytes is written at once."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.ftruncate(descriptor, 8)
-        return memoryview(mmap.mmap(descriptor, 8)).cast("d")
-    finally:
-        os.close(descriptor)

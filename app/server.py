@@ -19,11 +19,11 @@ from app.database.range_indexes import RangeUse
 from app.database.selectivity import Selectivity
 from app.database.text_backfill import TextBackfill
 from app.key_encryption_key import key_encryption_keys
-from app.monitoring.shared_folder import folder_of_workers
 from app.monitoring.worker_gauges import tell_gauges
 from app.pacing import Pacing
 from app.page_tokens import PageTokens
 from app.settings import Settings
+from app.shared_folder import folder_of_workers, shared_numbers
 from app.tracing import open_tracing
 
 
@@ -45,7 +45,12 @@ class Server:
         self.tracing = open_tracing(settings)
         self.last_use = LastUse(self.database)
         self.deletion = Deletion(self.database)
-        self.pacing = Pacing(folder_of_workers(), settings.write_rate_beside_searches, os.cpu_count() or 1)
+        self.pacing = Pacing(
+            folder_of_workers(),
+            shared_numbers("last-search", 1),
+            settings.write_rate_beside_searches,
+            os.cpu_count() or 1,
+        )
         self.range_use = RangeUse()
         self.selectivity = Selectivity(self.range_use)
         self.graph_building = GraphBuilding(self.database.url, settings.region, self.range_use)

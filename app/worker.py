@@ -9,10 +9,12 @@ from multiprocessing.connection import Connection
 
 import uvicorn
 
+from app.acceptor import BalancedServer
 from app.http_protocol import KEEP_ALIVE_SECONDS, HttpProtocol
 from app.logs import configure_logs, server_logs
 from app.parent_death import die_with_parent
 from app.settings import Settings
+from app.shared_folder import place_of_worker, shared_numbers
 
 DRAIN_SECONDS = 30
 
@@ -46,9 +48,10 @@ def run(listener: socket.socket, signs: Connection) -> None:
         callback_notify=give_sign,  # every second, from the moment on that it serves
         timeout_notify=0,
     )
-    server = uvicorn.Server(config)
+    numbers = shared_numbers("connections", settings.workers)
+    server = BalancedServer(config, listener, numbers, place_of_worker())
     # What was loaded stays: without this the garbage collector would walk through all of it again and again.
     gc.collect()
     gc.freeze()
-    server.run(sockets=[listener])
+    server.run()
     sys.exit(not server.started)

@@ -11,6 +11,7 @@ import pytest
 
 from app import pacing
 from app.pacing import Pacing
+from app.shared_folder import SharedNumbers
 
 HOUR = 3_600
 ONE_A_SECOND = 1
@@ -21,7 +22,12 @@ Worker = Callable[[], Pacing]
 @pytest.fixture
 def worker(tmp_path: Path) -> Worker:
     """One more of a server on two cores."""
-    return lambda: Pacing(tmp_path, ONE_A_SECOND, 2)
+    last_search = numbers()
+    return lambda: Pacing(tmp_path, last_search, ONE_A_SECOND, 2)
+
+
+def numbers() -> SharedNumbers:
+    return memoryview(bytearray(8)).cast("d")
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ async def test_a_turn_lasts_as_long_as_the_rate_asks_for(worker: Worker) -> None
 
 @pytest.mark.usefixtures("endless")
 async def test_four_cores_have_two_turns(tmp_path: Path) -> None:
-    one, other = Pacing(tmp_path, ONE_A_SECOND, 4), Pacing(tmp_path, ONE_A_SECOND, 4)
+    one, other = (Pacing(tmp_path, last_search, ONE_A_SECOND, 4) for last_search in [numbers()] * 2)
     one.note_search()
     async with written(one, other):
         third = asyncio.create_task(write(one))
@@ -140,7 +146,7 @@ async def test_the_turn_of_a_worker_that_died_is_free(worker: Worker, tmp_path: 
 
 
 async def test_zero_lets_all_write(tmp_path: Path) -> None:
-    one = Pacing(tmp_path, 0, 2)
+    one = Pacing(tmp_path, numbers(), 0, 2)
     one.note_search()
     async with written(one, one, vectors=HOUR):
         pass

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -21,8 +21,8 @@ from app.database.embedded_binaries import EmbeddedError
 from app.envelope import KeyEncryptionKeys
 from app.logs import configure_logs
 from app.monitoring.operator_thread import OperatorThread
-from app.monitoring.shared_folder import shared_folder
 from app.settings import InvalidSetting, Settings, variable
+from app.shared_folder import shared_folder
 from app.tracing import check_installed
 
 log = structlog.get_logger()
@@ -46,15 +46,15 @@ def serve(
     check_installed(settings)
     configure_logs(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the workers are supervised
-    with listening(settings) as (listeners, operators), shared_folder() as counted, database(settings) as url:
-        processes = Workers(listeners, settings.drain_delay_seconds, counted)
+    with listening(settings) as (listener, operators), shared_folder() as counted, database(settings) as url:
+        processes = Workers(listener, settings.workers, settings.drain_delay_seconds, counted)
         operator = OperatorThread(settings, url, processes, counted)
         with operator.serving(operators):
             prepare_database(url)
             operator.give_keys(asyncio.run(prepare_catalog(url, settings)))
             created = prepare_credentials(settings)
             export(database_url=url, data_dir=settings.data_dir)
-            announce_when_ready(settings, listeners[0].getsockname()[0], created, lambda: processes.up[0] > 0)
+            announce_when_ready(settings, listener.getsockname()[0], created, lambda: processes.up[0] > 0)
             processes.supervise()
 
 
@@ -64,26 +64,20 @@ def export(**values: object) -> None:
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[tuple[list[socket.socket], socket.socket | None]]:
-    """A socket for each worker and one for the operator, bound but not yet open to connections."""
-    with ExitStack() as stack:
-        listeners = sockets(settings.host, settings.port, settings.workers, "host")
-        for listener in listeners:
-            stack.enter_context(listener)
+def listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket | None]]:
+    """A socket for the workers and one for the operator, bound but not yet open to connections."""
+    with listener_at(settings.host, settings.port, "host") as listener:
         if settings.operator_address is None:
-            yield listeners, None
+            yield listener, None
         else:
-            [operators] = sockets(*settings.operator_address, 1, "operator_host")
-            yield listeners, stack.enter_context(operators)
+            with listener_at(*settings.operator_address, "operator_host") as operators:
+                yield listener, operators
 
 
-def sockets(host: str, port: int, number: int, setting: str) -> list[socket.socket]:
-    """All of the same port, which is nobody else's."""
+def listener_at(host: str, port: int, setting: str) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Another server would share its port with ours without a word, so one that shares with nobody comes first.
-        socket.create_server(address[:2], family=family).close()
-        return [bound(family, address) for _ in range(number)]
+        return bound(family, address)
     except socket.gaierror:
         raise InvalidSetting(f"{variable(setting)} must be an address to listen on.") from None
     except OSError as error:
@@ -94,14 +88,17 @@ def sockets(host: str, port: int, number: int, setting: str) -> list[socket.sock
 def bound(family: int, address: tuple[object, ...]) -> socket.socket:
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     # Handed on to the connections that it accepts: a client that has vanished is noticed in a minute.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in KEEPALIVE.items():
         listener.setsockopt(socket.IPPROTO_TCP, option, value)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.bind(address)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

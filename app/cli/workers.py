@@ -15,7 +15,7 @@ from types import FrameType
 
 import structlog
 
-from app.monitoring.shared_folder import forget_what_was_in_flight, invite
+from app.shared_folder import forget_what_was_in_flight, invite
 from app.worker import DRAIN_SECONDS, run
 
 # A fork would inherit the lock files of PostgreSQL.
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """A process with a listening socket of its own, which stays when the process dies, as does what it counted."""
+    """A process that listens; its place stays when it dies, as does what it counted."""
 
     def __init__(self, place: int, listener: socket.socket, metrics_folder: Path) -> None:
         self._place = place
@@ -67,16 +67,14 @@ class Worker:
 
 
 class Workers:
-    """The kernel divides connections evenly among their sockets.
+    """All listen on one socket, which stays open here: connections wait while nobody is there to take them."""
 
-    The sockets stay open here, so that connections wait while their worker is begun again.
-    """
-
-    def __init__(self, listeners: list[socket.socket], drain_delay_seconds: float, metrics_folder: Path) -> None:
+    def __init__(self, listener: socket.socket, number: int, drain_delay_seconds: float, metrics_folder: Path) -> None:
         self.is_draining = False
         self.deaths = 0
         self._metrics_folder = metrics_folder
-        self._listeners = listeners
+        self._listener = listener
+        self._number = number
         self._drain_delay_seconds = drain_delay_seconds
         self._workers: list[Worker] = []
         self._last_sign = inf
@@ -85,7 +83,7 @@ class Workers:
     @property
     def up(self) -> tuple[int, int]:
         """How many serve, of how many."""
-        return sum(worker.is_up for worker in self._workers), len(self._listeners)
+        return sum(worker.is_up for worker in self._workers), self._number
 
     @property
     def silent_seconds(self) -> float:
@@ -99,15 +97,13 @@ class Workers:
         """
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, self._stop)
-        places = enumerate(self._listeners)
-        self._workers = [Worker(place, listener, self._metrics_folder) for place, listener in places]
+        self._workers = [Worker(place, self._listener, self._metrics_folder) for place in range(self._number)]
         self._last_sign = time.monotonic()
         self._watch(inf)
         self.is_draining = True
         self._workers = [worker for worker in self._workers if worker.begins_at is None]
         self._watch(self._drain_delay_seconds)  # served as before, while balancers see that this is to end
-        for listener in self._listeners:
-            listener.close()  # the workers have the others, and close them at once: nobody connects who is not served
+        self._listener.close()  # the workers have it too, and close it at once: nobody connects who is not served
         end_all([worker.process for worker in self._workers], self._ending)
 
     def _watch(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What workers count, in memory that they share with the operator's port (`app.monitoring.shared_folder`).
+"""What workers count, in memory that they share with the operator's port (`app.shared_folder`).
 
 Labels have few values, whatever clients send: never a name of theirs.
 """
@@ -12,9 +12,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from app.audit import Event
 from app.errors import AccessDeniedException, SignatureError
-from app.monitoring.shared_folder import accept
 from app.observation import Observation
 from app.policy.evaluate import Allow, Decision, ExplicitDeny
+from app.shared_folder import accept
 
 SECONDS = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 UNKNOWN = "Unknown"

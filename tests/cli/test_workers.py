@@ -65,6 +65,20 @@ def test_workers_that_die_together_are_begun_again_together(server: ServerProces
     assert status(server.endpoint) == 403
 
 
+def test_connections_are_divided_evenly(server: ServerProcess) -> None:
+    """But for those that a worker was too busy to take at once."""
+    workers = [psutil.Process(worker) for worker in two_workers(server, set())]
+    connections = []
+    for number in range(1, 17):
+        connections.append(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+        until_accepted(server, number)
+    divided = [len(connections_to(server.port, worker)) for worker in workers]
+    for connection in connections:
+        connection.close()
+    assert sum(divided) == 16
+    assert min(divided) >= 6
+
+
 def test_what_was_asked_before_the_end_is_answered(server: ServerProcess) -> None:
     two_workers(server, set())
     connections = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(8)]

@@ -4,12 +4,14 @@ In memory rather than on a disk, whose writing out would now and then keep a wor
 """
 
 import fcntl
+import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
@@ -18,6 +20,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder that is made in it i
 PREFIX = "pgs3vectors-metrics-"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of prometheus_client
 PLACE = "PGS3VECTORS_WORKER"
+
+SharedNumbers: TypeAlias = "memoryview[float]"
+"""Each of eight bytes, which are written at once."""
 
 
 @contextmanager
@@ -56,6 +61,20 @@ def invite(folder: Path, place: int) -> None:
 def folder_of_workers() -> Path:
     """Of the process that was invited."""
     return Path(os.environ[FOLDER])
+
+
+def place_of_worker() -> int:
+    return int(os.environ[PLACE])
+
+
+def shared_numbers(name: str, number: int) -> SharedNumbers:
+    """The same for all workers, 0 at first."""
+    descriptor = os.open(folder_of_workers() / name, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(descriptor, 8 * number)
+        return memoryview(mmap.mmap(descriptor, 8 * number)).cast("d")
+    finally:
+        os.close(descriptor)
 
 
 def accept() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.monitoring.shared_folder import PREFIX, remove_abandoned, shared_folder
+from app.shared_folder import PREFIX, remove_abandoned, shared_folder
 
 
 def left(place: Path, name: str, *, locked: bool = True) -> Path:
