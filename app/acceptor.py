@@ -66,14 +66,13 @@ class Acceptor:
         listener.listen(BACKLOG)
         self._loop.add_reader(listener, self._ready)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """What has been taken is a connection when this returns."""
         if self._pause is None:
             self._loop.remove_reader(self._listener)
         else:
             self._pause.cancel()
         self._listener.close()
-
-    async def wait_closed(self) -> None:
         await asyncio.gather(*self._beginning)
 
     def _ready(self) -> None:
@@ -125,8 +124,11 @@ class BalancedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Raises SystemExit where the application does not start."""
         await super().startup(sockets=[])
-        acceptor: Any = Acceptor(self._listener, self._connections, self._connection)
-        self.servers.append(acceptor)
+        self._acceptor = Acceptor(self._listener, self._connections, self._connection)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._acceptor.close()
+        await super().shutdown(sockets)
 
     def _connection(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class

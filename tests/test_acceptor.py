@@ -62,11 +62,9 @@ class Workers:
         self._clients: list[tuple[int, socket.socket]] = []
         self._acceptors: list[Acceptor] = []
 
-    def begin(self, place: int) -> Acceptor:
+    def begin(self, place: int) -> None:
         connections = Connections(self.numbers, place)
-        begun = Acceptor(self.listener.dup(), connections, lambda: Greeting(place, connections))
-        self._acceptors.append(begun)
-        return begun
+        self._acceptors.append(Acceptor(self.listener.dup(), connections, lambda: Greeting(place, connections)))
 
     async def connect(self) -> int:
         """To whom."""
@@ -91,8 +89,7 @@ class Workers:
 
     async def end(self) -> None:
         for begun in self._acceptors:
-            begun.close()
-            await begun.wait_closed()
+            await begun.close()
         await self.disconnect(0, 1)
 
 
@@ -107,7 +104,8 @@ async def test_each_of_two_workers_gets_every_other_connection(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.05)
-    workers.begin(0), workers.begin(1)
+    workers.begin(0)
+    workers.begin(1)
     assert sorted([await workers.connect() for _ in range(8)]) == [0] * 4 + [1] * 4
     assert list(workers.numbers) == [4, 4]
     await workers.disconnect(1)
