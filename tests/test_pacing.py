@@ -109,7 +109,6 @@ async def test_those_who_wait_go_on_when_nobody_searches_any_more(
 
 @pytest.mark.usefixtures("endless")
 async def test_nobody_waits_for_ever(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "SEARCHING_SECONDS", HOUR)
     monkeypatch.setattr(pacing, "WAIT_SECONDS", 0.01)
     one = worker()
     one.note_search()
