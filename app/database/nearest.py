@@ -18,12 +18,13 @@ from sqlalchemy.types import NullType
 from app.database.catalog import Graph, Index
 from app.database.codes import END, FIRST, Coded, nearest_positions, usable
 from app.database.connection import Connection
+from app.database.filter_conditions import FILTER, FILTERS, Use, conditions_of, filtered
 from app.database.graphs import HALFVEC_MAX, Positions, end_of, gaps, held, operand, uncovered, within
 from app.database.selectivity import Selectivity
-from app.database.statements import Statement, compiled, renamed
+from app.database.statements import Statement, compiled
 from app.database.strategy import Approximate, Exact, Strategy, choose, more_thorough
 from app.database.vector_table import metadata_columns, table_of
-from app.filters.compile import are_values_indexed, compile_filter, compile_parts, compile_row_filter
+from app.filters.compile import are_values_indexed
 from app.filters.jsonb import Condition
 from app.filters.nodes import Node
 from app.limits import MAX_QUERY_PAGE
@@ -35,8 +36,6 @@ QUERY: sa.ColumnElement[Any] = sa.bindparam("query", type_=NullType())
 # The end of the codes is a parameter, of which a plan that is kept knows nothing: behind it the planner expects a third
 # of the table, and would read all of it; between two positions a two-hundredth, for which it takes the index.
 NEVER_GIVEN = 2**63 - 1
-FILTER: Condition = sa.literal_column("$filter$")
-FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
 
 
 class Search(Struct, frozen=True):
@@ -149,27 +148,24 @@ def strategy_by(search: Search, matches: int | None) -> Strategy:
 
 
 def exact(search: Search, *, many: bool = False) -> Statement:
-    conditions = [] if search.filter is None else _conditions(search.index, search.filter, many=many)
-    return filtered(_exact(_form(search, (), None, len(conditions))), *conditions)
-
-
-def _conditions(index: Index, node: Node, *, many: bool) -> list[Condition]:
-    metadata = table_of(index).c.metadata
-    if many:
-        return compile_parts(node, metadata, index.ranged_keys)
-    return [compile_filter(node, metadata, index.ranged_keys)]
+    conditions = _conditions(search, Use.PARTS if many else Use.FIRST)
+    return filtered(_exact(_form(search, (), None, len(conditions))), conditions)
 
 
 def approximate(search: Search, candidates: int = 0) -> Statement:
     index, codes = search.index, usable(search.index) if candidates else None
-    conditions = [] if search.filter is None else [compile_row_filter(search.filter, table_of(index).c.metadata)]
+    conditions = _conditions(search, Use.ROW_BY_ROW)
     if codes is None:
-        return filtered(_approximate(_form(search, index.graphs, None, len(conditions))), *conditions)
+        return filtered(_approximate(_form(search, index.graphs, None, len(conditions))), conditions)
     is_behind_graphs = codes.first == end_of(index.graphs)
     coded = Coded(index.id, codes.id, codes.planes, is_behind_graphs=is_behind_graphs, candidates=candidates)
     statement = _approximate(_form(search, index.graphs, coded, len(conditions)))
     positions = {"first_coded": codes.first, "end_coded": codes.end}
-    return filtered(Statement(statement.text, statement.values | positions), *conditions)
+    return filtered(Statement(statement.text, statement.values | positions), conditions)
+
+
+def _conditions(search: Search, use: Use) -> tuple[Statement, ...]:
+    return () if search.filter is None else conditions_of(search.index, search.filter, use)
 
 
 async def _run(connection: Connection, search: Search, statement: Statement) -> list[Any]:
@@ -206,16 +202,6 @@ def asked_for(top_k: int) -> int:
         return top_k
     step: int = 1 << (top_k - 1).bit_length() - 3
     return -(-top_k // step) * step
-
-
-def filtered(statement: Statement, *conditions: Condition) -> Statement:
-    """Only the conditions are compiled for each request; their own text has bound parameters and names of columns."""
-    text, values = statement.text, dict(statement.values)
-    for number, condition in enumerate(conditions):
-        filled = renamed(compiled(condition), f"filter_{number}_")
-        text = text.replace(FILTERS[number].name, f"({filled.text})")
-        values |= filled.values
-    return Statement(text, values)
 
 
 @lru_cache(maxsize=4096)

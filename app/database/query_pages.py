@@ -15,13 +15,13 @@ from sqlalchemy.types import NullType
 
 from app.database import hybrid_search, rankings
 from app.database.connection import Connection
+from app.database.filter_conditions import FILTER, Use, conditions_of, filtered
 from app.database.hybrid_search import HybridSearch
-from app.database.nearest import FILTER, Search, filtered, nearest
+from app.database.nearest import Search, nearest
 from app.database.rankings import Cursor, Ranking
 from app.database.selectivity import Selectivity
 from app.database.statements import Statement, compiled
 from app.database.vector_table import metadata_columns, table_of
-from app.filters.compile import compile_row_filter
 
 Asked = Search | HybridSearch
 
@@ -79,7 +79,7 @@ async def _rows(connection: Connection, search: Asked, page: Ranking) -> list[An
     table = table_of(search.index)
     statement = _statement(table, return_metadata=search.return_metadata, is_filtered=search.filter is not None)
     if search.filter is not None:
-        statement = filtered(statement, compile_row_filter(search.filter, table.c.metadata))
+        statement = filtered(statement, conditions_of(search.index, search.filter, Use.ROW_BY_ROW))
     values = {"keys": page.keys, "distances": page.distances}
     return await connection.run(statement, values, prepare=search.filter is None)
 

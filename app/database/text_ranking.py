@@ -14,10 +14,9 @@ from msgspec import Struct
 
 from app.database.catalog import Index, TextSearch
 from app.database.connection import Connection
-from app.database.nearest import FILTER, asked_for, filtered
+from app.database.filter_conditions import FILTER, Use, conditions_of, filtered
+from app.database.nearest import asked_for
 from app.database.statements import Statement, written
-from app.database.vector_table import table_of
-from app.filters.compile import compile_filter, compile_row_filter
 from app.filters.nodes import Node
 from app.full_text.bm25 import K1, B
 
@@ -67,10 +66,8 @@ def statement_of(ranking: TextRanking) -> Statement:
     statement = _statement(Form(ranking.index.id, search_ids, asked_for(ranking.limit), order))
     if ranking.filter is None:
         return statement
-    metadata = table_of(ranking.index).c.metadata
-    if ranking.order == "matches first":
-        return filtered(statement, compile_filter(ranking.filter, metadata, ranking.index.ranged_keys))
-    return filtered(statement, compile_row_filter(ranking.filter, metadata))
+    use = Use.FIRST if ranking.order == "matches first" else Use.ROW_BY_ROW
+    return filtered(statement, conditions_of(ranking.index, ranking.filter, use))
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """What all scenarios of one run share: the deployment, the data set, the index that holds it, and the report."""
 
 import os
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Run:
             "metric": self.dataset.metric,
             "seed": self.options.seed,
             "cores": os.cpu_count(),
+            "Python": platform.python_version(),
             "workers": len(self.deployment.server.workers),
             "PostgreSQL": self.connection.info.parameter_status("server_version"),
         }
