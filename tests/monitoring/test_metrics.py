@@ -186,17 +186,16 @@ def test_denials_are_counted_by_what_decided(
 
 
 def test_failures_of_the_database_are_counted_by_class(server: OperatedServer, settings: Settings) -> None:
-    broken = MOVIES | {"indexName": "broken"}
-    server.client.create_index(**broken, dataType="float32", dimension=2, distanceMetric="cosine")
-    server.client.get_vectors(**broken, keys=["alien"])
-    before = server.figures
+    guarded, before = MOVIES | {"indexName": "guarded"}, server.figures
+    server.client.create_index(**guarded, dataType="float32", dimension=2, distanceMetric="cosine")
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
-        named = "SELECT id FROM s3_vectors.vector_indexes WHERE index_name = 'broken'"
+        named = "SELECT id FROM s3_vectors.vector_indexes WHERE index_name = 'guarded'"
         [(index_id,)] = connection.execute(named).fetchall()
-        connection.execute(f"DROP TABLE vectors.index_{index_id} CASCADE".encode())
-    with pytest.raises(ClientError):
-        server.client.get_vectors(**broken, keys=["alien"])
-    assert increase(before, after_requests(1, server, before), "database_errors_total", sqlstate_class="42") == 1
+        # What only a request meets: the background reads every table, and puts nothing into any.
+        connection.execute(f"ALTER TABLE vectors.index_{index_id} ADD CHECK (key <> 'alien')".encode())
+    with pytest.raises(ClientError, match="InternalServerException"):
+        server.client.put_vectors(**guarded, vectors=[ALIEN])
+    assert increase(before, after_requests(2, server, before), "database_errors_total", sqlstate_class="23") == 1
 
 
 def test_what_is_no_request_is_counted_apart(server: OperatedServer) -> None:
