@@ -18,7 +18,6 @@ from app.filters.compile import compile_filter, compile_parts, compile_row_filte
 from app.filters.jsonb import Condition
 from app.filters.jsonpath import jsonpath
 from app.filters.nodes import Node, RangeKey
-from app.filters.simplify import simplify
 
 FILTER: Condition = sa.literal_column("$filter$")
 FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
@@ -62,8 +61,7 @@ def filtered(statement: Statement, conditions: Sequence[Statement]) -> Statement
 
 def conditions_of(index: Index, node: Node, use: Use) -> tuple[Statement, ...]:
     """Of which a row fulfils one at most."""
-    simple = simplify(node)
-    spelled = Spelled(simple, jsonpath(simple))
+    spelled = Spelled(node, jsonpath(node))
     conditions = _kept if len(spelled.spelling) <= MAX_KEPT_CHARACTERS else _conditions
     return conditions(table_of(index), index.ranged_keys, spelled, use)
 

@@ -17,7 +17,6 @@ from app.database.vector_table import table_of
 from app.filters.compile import compile_estimate, value_keys
 from app.filters.jsonpath import jsonpath
 from app.filters.nodes import And, In, Node, NotIn, Or
-from app.filters.simplify import simplify
 from app.limits import MAX_QUERY_PAGE
 
 T = TypeVar("T")
@@ -44,7 +43,6 @@ class Selectivity:
 
     async def matches(self, connection: Connection, index: Index, node: Node) -> int:
         """0, which makes the search an exact one, where there is no estimate."""
-        node = simplify(node)
         # Of the text, in which 1 is not true; a digest of it, because it may be as long as the request.
         place = index.id, blake2b(jsonpath(node).encode(), digest_size=16).digest()
         if (known := self._kept.get(place)) and known[0] > time.monotonic():

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.errors import ValidationException
 from app.filters.nodes import And, Bound, Exists, In, Node, NotIn, Number, Or, Range, Scalar, StartsWith
+from app.filters.simplify import simplify
 from app.index_modes import IndexMode
 from app.limits import MAX_CLASSIC_FILTER_CONSTRAINTS, MAX_FILTER_CONSTRAINTS, MAX_FILTER_DEPTH
 
@@ -24,7 +25,8 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def parse_filter(document: Any, non_filterable_keys: Collection[str], mode: IndexMode = IndexMode.ENHANCED) -> Node:
-    return _Parser(non_filterable_keys, mode).condition(document, depth=1)
+    """Simplified, so that whoever has a filter has it in its simplest form."""
+    return simplify(_Parser(non_filterable_keys, mode).condition(document, depth=1))
 
 
 class _Parser:
