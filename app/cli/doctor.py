@@ -77,6 +77,7 @@ def of_database(
         partial(contents.privileges, is_embedded=is_embedded),
         server.durability,
         server.memory,
+        server.huge_pages,
         partial(server.connections, load=load),
         server.maintenance,
         server.clock,

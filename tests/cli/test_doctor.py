@@ -61,7 +61,8 @@ def test_a_database_of_our_own_is_in_order() -> None:
     assert [finding["what"] for finding in told] == [
         *("database", "PostgreSQL", "pgvector", "migrations", "privileges"),
         *("fsync", "full_page_writes", "synchronous_commit", "data_checksums"),
-        *("shared_buffers", "maintenance_work_mem", "max_connections", "autovacuum", "transactions", "clock"),
+        *("shared_buffers", "maintenance_work_mem", "huge_pages", "max_connections"),
+        *("autovacuum", "transactions", "clock"),
         *("builds", "invalid indexes", "text searches", "key-encryption key", "disk"),
     ]
     assert warning["found"] == f"others may read {directory / 'data' / 'key-encryption-key'}"
@@ -263,6 +264,14 @@ def test_a_transaction_that_lasts_holds_up_graphs(
         assert any(
             text.startswith(f"pid {other.info.backend_pid} (reports) has been in one for 0:00:") for text in told
         )
+
+
+def test_how_many_huge_pages_would_be_of_use_is_told(connection: psycopg.Connection, indexes: Indexes) -> None:
+    [(needed,)] = indexes.sql("SELECT current_setting('shared_memory_size_in_huge_pages')")
+    change = f"Where searches must be faster, set vm.nr_hugepages to {needed} or more, and restart PostgreSQL."
+    [told] = server.huge_pages(connection)
+    # Whether this machine has them is not ours to say.
+    assert told in (Finding.ok("huge_pages", "on"), Finding("huge_pages", State.OK, "off", change))
 
 
 def test_indexes_that_are_deleted_and_not_dropped_are_told(connection: psycopg.Connection, indexes: Indexes) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 
-from app.database.diagnosis.finding import Finding
+from app.database.diagnosis.finding import Finding, State
 from app.database.floors import PGVECTOR, POSTGRESQL, dotted, numbers, pgvector_versions, remedy
 from app.database.graphs import graph_bytes
 
@@ -90,6 +90,17 @@ def memory(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding.warning("maintenance_work_mem", found, change)
     else:
         yield Finding.ok("maintenance_work_mem", found)
+
+
+def huge_pages(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Taken by itself where the kernel keeps enough (docs/decisions.md, 87); before 17 PostgreSQL does not tell."""
+    told = "SELECT current_setting('huge_pages_status', true), current_setting('shared_memory_size_in_huge_pages')::int"
+    [(status, needed)] = rows(connection, told)
+    if status == "on":
+        yield Finding.ok("huge_pages", status)
+    elif status == "off" and needed > 0:
+        change = f"Where searches must be faster, set vm.nr_hugepages to {needed} or more, and restart PostgreSQL."
+        yield Finding("huge_pages", State.OK, status, change)
 
 
 def largest_graph(connection: psycopg.Connection) -> int:
