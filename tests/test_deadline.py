@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.asgi import Receive, Scope, Send
+from app.asgi import Application, Receive, Scope, Send
 from app.deadline import Deadline
 from app.errors import RequestTimeoutException
 from app.settings import Settings
@@ -27,13 +27,22 @@ async def ever(_: Scope, __: Receive, ___: Send) -> None:
     await asyncio.sleep(3600)
 
 
+async def obstinate(_: Scope, __: Receive, ___: Send) -> None:
+    """As a statement that PostgreSQL does not give up."""
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await asyncio.sleep(3600)
+
+
 async def of_its_own(_: Scope, __: Receive, ___: Send) -> None:
     raise TimeoutError
 
 
-async def test_what_takes_too_long_is_a_request_that_timed_out() -> None:
+@pytest.mark.parametrize("stations", [ever, obstinate])
+async def test_what_takes_too_long_is_a_request_that_timed_out(stations: Application) -> None:
     with pytest.raises(RequestTimeoutException):
-        await Deadline(ever, 0.01)({}, nothing, nothing)  # type: ignore[arg-type]
+        await Deadline(stations, 0.01, 0.01)({}, nothing, nothing)  # type: ignore[arg-type]
 
 
 async def test_what_does_not_is_as_it_is() -> None:

@@ -154,9 +154,12 @@ class Connection(psycopg.AsyncConnection[Any]):
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """However often whoever waits for it is cancelled."""
     task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise

@@ -10,6 +10,7 @@ from scripts.fault_injection.experiments import (
     builds,
     clients,
     clock,
+    coding,
     crashes,
     keys,
     limits,
@@ -84,6 +85,8 @@ GROUPS: dict[str, list[Experiment]] = {
     "builds": [
         Experiment(builds.build_terminated),
         Experiment(builds.build_killed),
+        Experiment(coding.coding_terminated),
+        Experiment(coding.coding_killed),
     ],
     "replication": [
         Experiment(replication.failed_over_synchronously),

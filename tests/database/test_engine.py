@@ -198,13 +198,18 @@ async def test_whoever_is_cancelled_leaves_a_connection_that_others_can_use(
     assert database.pool.get_stats().get("connections_lost", 0) == 0
 
 
-async def test_many_who_are_cancelled_at_any_moment_take_no_connection_with_them(database: Database) -> None:
+@both_ways
+@pytest.mark.parametrize("times", [1, 2])
+async def test_many_who_are_cancelled_at_any_moment_take_no_connection_with_them(
+    database: Database, way: Way, times: int
+) -> None:
     for steps in range(60):
-        tasks = [asyncio.create_task(execute(database, alone, "SELECT 1")) for _ in range(8)]
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
+        tasks = [asyncio.create_task(execute(database, way, "SELECT 1")) for _ in range(8)]
+        for _ in range(times):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     async with asyncio.timeout(30), alone(database), alone(database), alone(database), alone(database):
         pass
@@ -223,7 +228,9 @@ async def test_a_commit_is_not_interrupted(database: Database, administrator: ps
     administrator.execute(SLOW_COMMIT)
     writing = asyncio.create_task(execute(database, in_transaction, "INSERT INTO vectors.noted VALUES (1)"))
     await backend(administrator, "query = 'COMMIT' AND wait_event = 'PgSleep'")
-    writing.cancel()
+    for _ in range(3):
+        writing.cancel()
+        await asyncio.sleep(0.05)
     with pytest.raises(asyncio.CancelledError):
         await writing
     assert administrator.execute("SELECT number FROM vectors.noted").fetchall() == [(1,)]
