@@ -86,11 +86,12 @@ class ExtendedQuery:
         return name
 
     def _result(self) -> PQGen[PGresult]:
-        result: PGresult
-        [result] = yield from execute(self._pgconn)
-        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-            raise error_from_result(result)
-        return result
+        """Of a statement whose COMMIT fails, PostgreSQL first says that it is done, and then that it is not."""
+        results: list[PGresult] = yield from execute(self._pgconn)
+        for result in results:
+            if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+                raise error_from_result(result)
+        return results[0]
 
 
 @lru_cache(maxsize=512)

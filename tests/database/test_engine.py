@@ -237,6 +237,27 @@ async def test_a_commit_is_not_interrupted(database: Database, administrator: ps
     await execute(database, in_transaction, "SELECT 1")
 
 
+FAILING_COMMIT = """
+CREATE TABLE vectors.refused (number int);
+CREATE FUNCTION vectors.refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE 'of SQL' USING ERRCODE = '53100'; END$$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON vectors.refused DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION vectors.refuse();
+GRANT ALL ON vectors.refused TO PUBLIC;
+"""
+
+
+@both_ways
+async def test_a_statement_that_is_done_until_its_commit_fails_has_failed(
+    database: Database, administrator: psycopg.Connection[Any], way: Way
+) -> None:
+    """As where the disk of the write-ahead log is full."""
+    administrator.execute(FAILING_COMMIT)
+    with pytest.raises(ServiceUnavailableException):
+        await execute(database, way, "INSERT INTO vectors.refused VALUES (1)")
+    await execute(database, way, "SELECT 1")
+
+
 async def test_a_commit_without_answer_is_neither_done_nor_refused(
     database: Database, administrator: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
