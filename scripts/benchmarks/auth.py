@@ -44,6 +44,7 @@ from app.encryption import DEFAULT
 from app.envelope import KeyEncryptionKeys, new_key
 from app.failed_authentication import FailedAuthentication
 from app.policy.principals import root_user
+from app.signer import Signer
 
 REGION = "us-east-1"
 HOME = Account("111122223333", REGION)
@@ -182,8 +183,12 @@ class Operation:
         self.database = database
 
     async def authorized(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await authorize(scope["state"]["caller"], "QueryVectors", INDEX)
+        """In the order of an operation that only reads: PostgreSQL answers while it is asked about the catalog."""
+        signer: Signer = scope["state"]["signer"]
+        await authorize(signer.as_kept(), "QueryVectors", INDEX)
         await self.plain(scope, receive, send)
+        if not await signer.is_as_kept():  # the first time
+            await authorize(await signer.confirmed(), "QueryVectors", INDEX)
 
     async def looking_up(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self.database.transaction() as connection:
