@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from app.database.catalog import Index
-from app.database.statements import Statement, compiled, renamed
+from app.database.statements import Statement, compiled_once, renamed
 from app.database.vector_table import table_of
 from app.filters.compile import compile_filter, compile_parts, compile_row_filter
 from app.filters.jsonb import Condition
@@ -77,7 +77,7 @@ def _conditions(table: sa.Table, ranged_keys: frozenset[RangeKey], spelled: Spel
             conditions = [compile_row_filter(node, metadata)]
         case unknown:
             assert_never(unknown)
-    return tuple(renamed(compiled(condition), f"filter_{number}_") for number, condition in enumerate(conditions))
+    return tuple(renamed(compiled_once(condition), f"filter_{number}_") for number, condition in enumerate(conditions))
 
 
 _kept = lru_cache(maxsize=MAX_KEPT)(_conditions)

@@ -11,7 +11,7 @@ import structlog
 from app.database.catalog import Index
 from app.database.connection import Connection
 from app.database.range_indexes import RangeUse
-from app.database.statements import Statement, compiled
+from app.database.statements import Statement, compiled_once
 from app.database.strategy import MANY, filter_first_up_to
 from app.database.vector_table import table_of
 from app.filters.compile import compile_estimate, value_keys
@@ -70,7 +70,7 @@ async def estimate(connection: Connection, index: Index, node: Node) -> int | No
 
 def explain(index: Index, node: Node) -> Statement:
     table = table_of(index)
-    counted = compiled(sa.select().select_from(table).where(compile_estimate(node, table.c.metadata)))
+    counted = compiled_once(sa.select().select_from(table).where(compile_estimate(node, table.c.metadata)))
     return Statement(f"EXPLAIN (FORMAT JSON) {counted.text}", counted.values)
 
 

@@ -5,15 +5,20 @@ for the text.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import psycopg
 
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
+# With its key, what is kept takes four times its text: 8 MiB at most.
+MAX_KEPT, MAX_KEPT_CHARACTERS = 512, 4_096
+
+_kept: dict[Any, "_Form"] = {}
 _PARAMETER = re.compile(r"%\((\w+)\)b")
 _PLACEHOLDER = re.compile(r"%\((\w+)\)b|%%")
 
@@ -34,11 +39,57 @@ def compiled(statement: sa.ClauseElement) -> Statement:
     compilation: Any = statement.compile(dialect=_DIALECT)
     text, values = str(compilation), {}
     for name, value in (compilation.params or {}).items():  # DDL has none
-        text = text.replace(f"%({name})s", f"%({name})b")
+        text = _in_binary(text, name)
         if value is not None:
-            process = compilation.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
-            values[name] = process(value) if process else value
+            values[name] = _processor(compilation.binds[name])(value)
     return Statement(text, values)
+
+
+def compiled_once(statement: sa.ClauseElement) -> Statement:
+    """As `compiled`, once for all statements that differ in their values alone; every parameter has one."""
+    key: Any = statement._generate_cache_key()  # noqa: SLF001 - as SQLAlchemy's own connections keep what they compile
+    form = _kept.get(key.key) or _kept_form(key.key, _form(statement, key.bindparams))
+    bound = zip(form.names, form.processors, key.bindparams, strict=True)
+    return Statement(form.text, {name: process(parameter.value) for name, process, parameter in bound})
+
+
+class _Form(NamedTuple):
+    """The text, and for each parameter of the key its name and what makes a value of it."""
+
+    text: str
+    names: Sequence[str]
+    """One that stands in several places comes as often."""
+    processors: Sequence[Callable[[Any], Any]]
+
+
+def _form(statement: sa.ClauseElement, parameters: Sequence[sa.BindParameter[Any]]) -> _Form:
+    compilation: Any = statement.compile(dialect=_DIALECT)
+    text, names = str(compilation), [compilation.bind_names[parameter] for parameter in parameters]
+    for name in names:
+        text = _in_binary(text, name)
+    return _Form(text, names, [*map(_processor, parameters)])
+
+
+def _kept_form(key: Any, form: _Form) -> _Form:
+    """What was kept first makes room."""
+    if len(form.text) <= MAX_KEPT_CHARACTERS:
+        if len(_kept) >= MAX_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = form
+    return form
+
+
+def _in_binary(text: str, name: str) -> str:
+    return text.replace(f"%({name})s", f"%({name})b")
+
+
+def _processor(bound: Any) -> Callable[[Any], Any]:
+    process: Callable[[Any], Any] | None = bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return process or _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def renamed(statement: Statement, prefix: str) -> Statement:

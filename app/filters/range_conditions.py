@@ -5,6 +5,7 @@ look at the row.  In place of every list it holds one value, and whoever finds t
 """
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ _LIST_OF_STRINGS = sa.literal_column("''", sa.Text)
 _FIRST_SURROGATE, _AFTER_SURROGATES = 0xD800, 0xE000
 
 
+@lru_cache(maxsize=256)
 def range_value(metadata: Metadata, of: RangeKey) -> sa.ColumnElement[Any]:
     """The expression of a range index: numbers are themselves, or strings by their beginning; lists are alike.
 
@@ -67,6 +69,7 @@ def answering(node: Node) -> RangeKey | None:
             return None
 
 
+@lru_cache(maxsize=256)
 def is_list(metadata: Metadata, of: RangeKey) -> Condition:
     return range_value(metadata, of).bool_op("=")(_LIST if of.value_type == "number" else _LIST_OF_STRINGS)
 
