@@ -1,7 +1,8 @@
 """Filters of each kind that match few, some, most and nearly all rows: complete, near enough, and how fast.
 
 What a range index could answer comes first and twice: the first few on keys that nobody has filtered yet, then again
-when the server has had the occasion to build what it wants for them.
+when the server has had the occasion to build what it wants for them.  In the end ranges whose bounds are others for
+each query, as where time goes on: the server has seen the key, and not the filter.
 """
 
 import json
@@ -11,6 +12,7 @@ from msgspec import Struct
 
 from scripts.benchmarks.filter_choice import ChosenFilter, Kind, choose_filters
 from scripts.benchmarks.ground_truth import Score, ground_truth, score
+from scripts.benchmarks.predicates import Condition
 from scripts.benchmarks.report import Point
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.targets import FILTERED_TO_UNFILTERED, NONE_AT_ALL, RECALL_AT_10, Target
@@ -23,6 +25,7 @@ WARM_UP = 50
 UNFILTERED_BETWEEN = 20
 MOST_CHARACTERS = 100
 COLD = "at first"
+MOVING = "range, other bounds each time"
 ANSWERED: tuple[Kind, ...] = ("equality", "$in", "range", "and")
 COLUMNS = (
     "filter",
@@ -50,23 +53,34 @@ def filters(run: Run) -> None:
         chosen = choose_filters(index.dataset.metadata, run.options.non_filterable, run.options.seed)
     unfiltered: list[float] = []
     answered = [one for one in chosen if one.kind in ANSWERED]
-    with run.steps.step("filters", len(answered) + len(chosen)) as step:
+    ranges = [one for one in chosen if one.kind == "range"]
+    with run.steps.step("filters", len(answered) + len(chosen) + len(ranges)) as step:
 
-        def measured(label: str, one: ChosenFilter, queries: int) -> FilterRun:
+        def measured(label: str, one: ChosenFilter, conditions: list[Condition]) -> FilterRun:
             step.say(f"{label}, {one.share:.2%} of the rows")
             unfiltered.append(run.each_once(index, index.queries(TOP_K, first=UNFILTERED_BETWEEN)).p50)
-            done = _measured(run, index, label, one, queries)
+            done = _measured(run, index, label, one, conditions)
             step.advance()
             return done
 
-        cold = [measured(f"{one.kind}, {COLD}", one, FIRST_FEW) for one in answered]
+        cold = [measured(f"{one.kind}, {COLD}", one, [one.condition] * FIRST_FEW) for one in answered]
         _warm_up(run, index, answered)
-        warm = [measured(one.kind, one, QUERIES) for one in chosen]
-    _report(run, cold, warm, median(unfiltered))
+        warm = [measured(one.kind, one, [one.condition] * QUERIES) for one in chosen]
+        moving = [measured(MOVING, one, _with_other_bounds(one.condition)) for one in ranges]
+    _report(run, cold, warm, moving, median(unfiltered))
 
 
-def _measured(run: Run, index: VectorIndex, label: str, chosen: ChosenFilter, queries: int) -> FilterRun:
-    requests = index.queries(TOP_K, chosen.condition, first=queries)
+def _with_other_bounds(condition: Condition) -> list[Condition]:
+    """By so little that no row's number lies between."""
+    [(key, tests)] = condition.items()
+    shares = [number * 2**-50 for number in range(QUERIES)]
+    return [{key: {sign: bound - abs(bound) * share for sign, bound in tests.items()}} for share in shares]
+
+
+def _measured(run: Run, index: VectorIndex, label: str, chosen: ChosenFilter, conditions: list[Condition]) -> FilterRun:
+    """One query with each condition, of which all match the same rows."""
+    asked_with = zip(range(len(index.dataset.queries)), conditions, strict=False)
+    requests = [index.query(query, TOP_K, condition) for query, condition in asked_with]
     truth = ground_truth(index.dataset, TOP_K, queries=len(requests), mask=chosen.mask)
     asked = run.each_once(index, requests, run.options.seconds)
     return FilterRun(label, chosen, score(truth, asked.found), asked.p50)
@@ -82,16 +96,16 @@ def _warm_up(run: Run, index: VectorIndex, answered: list[ChosenFilter]) -> None
         run.settle(index)
 
 
-def _report(run: Run, cold: list[FilterRun], warm: list[FilterRun], unfiltered: float) -> None:
+def _report(run: Run, cold: list[FilterRun], warm: list[FilterRun], moving: list[FilterRun], unfiltered: float) -> None:
     run.figure("unfiltered p50, 1 client, between the filters", unfiltered, "ms")
     ranges = [one for one in warm if one.label == "range"]
     others = [one for one in warm if one.label != "range"]
-    groups = ("equality, list, $in, and/or", others), ("range, key filtered before", ranges), (COLD, cold)
-    for what, those in groups:
+    asked_again = ("equality, list, $in, and/or", others), ("range, key filtered before", ranges)
+    for what, those in (*asked_again, (MOVING, moving), (COLD, cold)):
         # The first few have no target for their time.
         _report_group(run, what, those, unfiltered, None if what == COLD else FILTERED_TO_UNFILTERED)
     detail = run.report.detail("Filters, top 10, 1 client", *COLUMNS)
-    for one in (*cold, *warm):
+    for one in (*cold, *warm, *moving):
         scored, chosen = one.score, one.filter
         shares = f"{chosen.wanted:.2%}", f"{chosen.share:.2%}"
         complete = f"{scored.answers - scored.incomplete} of {scored.answers}"
