@@ -6,7 +6,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -72,6 +72,16 @@ class Cluster:
 
     def connect(self, database: str = DATABASE, **options: Any) -> psycopg.Connection:
         return psycopg.connect(self.url(database=database), autocommit=True, **options)
+
+    def terminate_backends(self, pids: Sequence[int]) -> None:
+        with self.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+
+    def kill_backends(self, pids: Sequence[int]) -> None:
+        """As the out-of-memory killer does: PostgreSQL restarts itself."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def create(self) -> None:
         password = self.folder / "password"

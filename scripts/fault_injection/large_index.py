@@ -1,8 +1,6 @@
 """An index of more vectors than are measured one by one, for which the server works in the background."""
 
-import os
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -11,7 +9,7 @@ import psycopg
 
 from scripts.fault_injection.callers import BUCKET
 from scripts.fault_injection.cluster import Cluster
-from scripts.fault_injection.deployment import Deployment
+from scripts.fault_injection.deployment import Deployment, until
 from scripts.fault_injection.load import called, create_index
 from scripts.fault_injection.trial import Trial
 
@@ -20,18 +18,19 @@ NAMES = {"vectorBucketName": BUCKET, "indexName": LARGE}
 DIMENSION, VECTORS, A_REQUEST = 2_048, 2_500, 500
 QUERIES = 20
 
-# Of the backend with this process id.
-BreakOff = Callable[[Cluster, int], None]
+BreakOff = Callable[[Cluster, Sequence[int]], None]
+"""Of the backends with these process ids."""
 
 
-def terminate(cluster: Cluster, backend: int) -> None:
-    with cluster.connect() as connection:
-        connection.execute("SELECT pg_terminate_backend(%s)", [backend])
+def broken_off(deployment: Deployment, backends: str, break_off: BreakOff, within: float) -> bool:
+    """Whether there were such backends in time; they are broken off as soon as they are seen."""
 
+    def seen() -> bool:
+        if pids := [row[0] for row in rows(deployment, backends)]:
+            break_off(deployment.cluster, pids)
+        return bool(pids)
 
-def kill(_: Cluster, backend: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(backend, signal.SIGKILL)
+    return until(seen, within)
 
 
 def fill(deployment: Deployment) -> None:

@@ -3,21 +3,24 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from scripts.fault_injection.cluster import Cluster
 from scripts.fault_injection.deployment import Deployment, until
-from scripts.fault_injection.large_index import BreakOff, fill, graphs, judge_searches, kill, rows, terminate
+from scripts.fault_injection.large_index import BreakOff, broken_off, fill, graphs, judge_searches, rows
 from scripts.fault_injection.trial import Trial
 
+# While they are in a transaction that writes.
+CODERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgs3vectors-coder' AND backend_xid IS NOT NULL"
 CODING_SECONDS, DATABASE_SECONDS, GRAPH_SECONDS = 30, 15, 120
 
 
 def coding_terminated(trial: Trial) -> None:
     """The coder's connection is ended by pg_terminate_backend while it writes codes."""
-    _break_coding(trial, terminate)
+    _break_coding(trial, Cluster.terminate_backends)
 
 
 def coding_killed(trial: Trial) -> None:
     """The coder's backend gets kill -9 while it writes codes; PostgreSQL restarts itself."""
-    _break_coding(trial, kill)
+    _break_coding(trial, Cluster.kill_backends)
 
 
 def _break_coding(trial: Trial, break_off: BreakOff) -> None:
@@ -26,7 +29,7 @@ def _break_coding(trial: Trial, break_off: BreakOff) -> None:
         with trial.load(deployment.api) as load:
             for _ in trial.times(3, 1):
                 with _no_graph(deployment):
-                    before = _broken_off(deployment, break_off)
+                    before = _codes_broken_off(deployment, break_off)
                 trial.recovers(load, DATABASE_SECONDS)
                 with _no_graph(deployment):  # the first snapshot may have gone with its backend
                     judge_searches(trial, deployment, "searches stay exact")
@@ -50,14 +53,12 @@ def _no_graph(deployment: Deployment) -> Iterator[None]:
         yield
 
 
-def _broken_off(deployment: Deployment, break_off: BreakOff) -> int:
+def _codes_broken_off(deployment: Deployment, break_off: BreakOff) -> int:
     """The number of the codes that were there before."""
     until(lambda: _codes(deployment) > 0, CODING_SECONDS)
     before = _codes(deployment)
     rows(deployment, "UPDATE s3_vectors.vector_codes SET state = 'retired', retirement_time = now() RETURNING id")
-    until(lambda: _coders(deployment) != [], CODING_SECONDS)
-    for coder in _coders(deployment):
-        break_off(deployment.cluster, coder)
+    broken_off(deployment, CODERS, break_off, CODING_SECONDS)
     return before
 
 
@@ -65,9 +66,3 @@ def _codes(deployment: Deployment) -> int:
     """The number of those that searches use; 0 where there are none."""
     ready = rows(deployment, "SELECT id FROM s3_vectors.vector_codes WHERE state = 'ready'")
     return max((row[0] for row in ready), default=0)
-
-
-def _coders(deployment: Deployment) -> list[int]:
-    """Those that are in a transaction that writes."""
-    coders = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgs3vectors-coder' AND backend_xid IS NOT NULL"
-    return [row[0] for row in rows(deployment, coders)]

@@ -1,9 +1,5 @@
 """What serves is killed under load: a worker, the whole server, a backend, the postmaster."""
 
-import os
-import signal
-from contextlib import suppress
-
 from scripts.fault_injection.deployment import Deployment, until
 from scripts.fault_injection.load import Load
 from scripts.fault_injection.trial import Trial
@@ -41,9 +37,7 @@ def connections_terminated(trial: Trial) -> None:
     """Every connection of the server is ended by pg_terminate_backend."""
 
     def terminate(deployment: Deployment, _: Load) -> None:
-        pids = backends(deployment)
-        with deployment.cluster.connect() as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+        deployment.cluster.terminate_backends(backends(deployment))
 
     trial.breaks(terminate, full=20, short=3, within=DATABASE_SECONDS)
 
@@ -52,8 +46,7 @@ def backend_killed(trial: Trial) -> None:
     """A backend of the server gets kill -9, as from the out-of-memory killer; PostgreSQL restarts itself."""
 
     def kill(deployment: Deployment, _: Load) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(trial.random.choice(backends(deployment)), signal.SIGKILL)
+        deployment.cluster.kill_backends([trial.random.choice(backends(deployment))])
 
     trial.breaks(kill, full=10, short=2, within=DATABASE_SECONDS)
 
