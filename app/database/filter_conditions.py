@@ -23,7 +23,7 @@ FILTER: Condition = sa.literal_column("$filter$")
 FILTERS: tuple[Condition, ...] = (FILTER, sa.literal_column("$rest$"))
 
 MAX_KEPT = 512
-# Of a filter as jsonpath; one that is longer is compiled each time.  What is kept takes 1 or 2 MiB, and 15 if all are
+# Of a filter as jsonpath; one that is longer is built each time.  What is kept takes 1 or 2 MiB, and 15 if all are
 # alternatives of ranges, whose conditions are 60 times as long.
 MAX_KEPT_CHARACTERS = 500
 

@@ -76,11 +76,9 @@ class VectorIndex:
         vector = self.dataset.queries[query].tolist()
         return self.request("QueryVectors", topK=top_k, queryVector={"float32": vector}, returnDistance=True, **members)
 
-    def queries(
-        self, top_k: int, condition: Condition | None = None, *, first: int | None = None, metadata: bool = False
-    ) -> list[bytes]:
+    def queries(self, top_k: int, *, first: int | None = None, metadata: bool = False) -> list[bytes]:
         asked = range(len(self.dataset.queries))[:first]
-        return [self.query(query, top_k, condition, metadata=metadata) for query in asked]
+        return [self.query(query, top_k, metadata=metadata) for query in asked]
 
     def searching(self, requests: list[bytes]) -> Callable[[], HttpSearch]:
         return lambda: HttpSearch(self.api.connect(), requests)
